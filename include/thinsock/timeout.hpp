@@ -1,0 +1,87 @@
+// thinsock/timeout.hpp - how long a call may block.
+//
+// Durations are known by their shape, so <chrono> is not included here: whoever writes `5s` has it.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#pragma GCC visibility push(default)  // The library hides all else.
+namespace thinsock {
+
+/// What a std::chrono::duration looks like from outside.
+template <class D>
+concept Duration = requires(const D& duration) {
+  typename D::rep;
+  duration.count();
+  D::period::num;
+  D::period::den;
+};
+
+/// A length of time, or "wait for ever". Built from any duration (5s, 250ms, 0.5s) or std::nullopt,
+/// as Python's settimeout takes seconds or None. Kept in nanoseconds, rounded up: only a true zero
+/// is zero. Compares with durations and std::nullopt; "for ever" is the longest.
+/// Throws std::invalid_argument if negative or NaN, std::out_of_range beyond 292 years.
+class Timeout {
+ public:
+  constexpr Timeout(std::nullopt_t = std::nullopt) noexcept : nanoseconds_(kForEver) {}
+
+  template <Duration D>
+  constexpr Timeout(const D& duration) : nanoseconds_(nanoseconds_of(duration)) {}
+
+  /// Rounds up to a whole number of D, so that a wait never turns into "do not wait".
+  template <Duration D>
+  constexpr operator std::optional<D>() const {
+    using Rep = typename D::rep;
+    constexpr std::int64_t num = D::period::num, den = D::period::den;
+    if (nanoseconds_ == kForEver) return std::nullopt;
+    if constexpr (!std::is_integral_v<Rep>) {
+      return D(static_cast<Rep>(nanoseconds_) / static_cast<Rep>(kSecond) * den / num);
+    } else {
+      // How many ticks there are to how many nanoseconds, in lowest terms.
+      constexpr std::int64_t common = common_divisor(den, kSecond);
+      constexpr std::int64_t ticks = den / common, per = kSecond / common * num;
+      const std::int64_t rest = nanoseconds_ % per * ticks;
+      return D(static_cast<Rep>(nanoseconds_ / per * ticks + rest / per + (rest % per != 0)));
+    }
+  }
+
+  friend constexpr auto operator<=>(Timeout, Timeout) noexcept = default;
+
+ private:
+  static constexpr std::int64_t kForEver = INT64_MAX;
+  static constexpr std::int64_t kSecond = 1'000'000'000;
+
+  static constexpr std::int64_t common_divisor(std::int64_t a, std::int64_t b) {
+    return b == 0 ? a : common_divisor(b, a % b);
+  }
+
+  template <Duration D>
+  static constexpr std::int64_t nanoseconds_of(const D& duration) {
+    constexpr std::int64_t num = D::period::num, den = D::period::den;
+    const auto count = duration.count();
+    if constexpr (!std::is_integral_v<decltype(count)>) {
+      using Rep = std::remove_const_t<decltype(count)>;
+      return rounded_up(count * (static_cast<Rep>(kSecond) * num / den));
+    } else if constexpr (kSecond % den != 0 || num > kForEver / kSecond) {
+      return rounded_up(static_cast<long double>(count) * kSecond * num / den);
+    } else {
+      constexpr std::int64_t tick = kSecond / den * num;
+      if (std::cmp_less(count, 0) || std::cmp_greater(count, (kForEver - 1) / tick)) {
+        return rounded_up(static_cast<long double>(count) * tick);
+      }
+      return static_cast<std::int64_t>(count) * tick;
+    }
+  }
+
+  /// The one place that refuses.
+  static std::int64_t rounded_up(long double nanoseconds);
+
+  std::int64_t nanoseconds_;
+};
+
+}  // namespace thinsock
+#pragma GCC visibility pop
