@@ -1,0 +1,240 @@
+// thinsock/socket.hpp - BSD sockets with the interface of Python's socket module.
+//
+// A Socket owns one descriptor and closes it. Every descriptor is close-on-exec, no call raises
+// SIGPIPE, and no call returns early because of a signal (EINTR). A method is one system call where
+// the kernel allows it; where it has to wait for the timeout it may be a few.
+//
+// Failures throw Error (error.hpp). The calls whose failure is routine in a loop have a twin with a
+// trailing std::error_code&, which throws only for the caller's own mistakes.
+//
+// Threads: one may receive while another sends, and any may shutdown() a socket that others are
+// blocked in. All else on one Socket is for the caller to serialise.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "thinsock/address.hpp"
+#include "thinsock/buffer.hpp"
+#include "thinsock/error.hpp"
+#include "thinsock/timeout.hpp"
+
+#pragma GCC visibility push(default)  // The library hides all else.
+namespace thinsock {
+
+struct Accepted;
+struct Datagram;
+struct Received;
+class Deadline;
+enum class DescriptorMode : unsigned char;
+enum class ReceiveTimer : unsigned char;
+
+/// The timeout new sockets start with, in the whole process: for ever, until it is set.
+Timeout getdefaulttimeout() noexcept;
+void setdefaulttimeout(Timeout timeout) noexcept;
+
+/// An open socket, or after close(), detach() or a move none: then fileno() is -1 and every call
+/// fails with EBADF.
+///
+///   thinsock::Socket sk;
+///   sk.settimeout(5s);
+///   sk.connect({"127.0.0.1", 8888});
+///   sk.sendall("Hello!!");
+///   std::cout << sk.recv(1024);
+class Socket {
+ public:
+  /// Any family, type and protocol the kernel has; SOCK_NONBLOCK in type is settimeout(0s).
+  /// Starts with the default timeout. socket(2).
+  explicit Socket(int family = AF_INET, int type = SOCK_STREAM, int proto = 0);
+
+  /// Takes over a descriptor, which stays the caller's if this throws (ENOTSOCK, EBADF), and stays
+  /// inheritable if it was. Family,
+  /// type and a non-blocking mode are read from the kernel, where Python guesses them; a
+  /// blocking descriptor gets the default timeout. Python: socket(fileno=fd).
+  [[nodiscard]] static Socket adopt(int fd);
+  /// The same for a duplicate; fd stays the caller's.
+  [[nodiscard]] static Socket fromfd(int fd);
+
+  Socket(Socket&& other) noexcept;
+  Socket& operator=(Socket&& other) noexcept;
+  ~Socket();
+
+  /// bind(2). Port 0 takes a free one: see getsockname.
+  void bind(AddressLike address);
+  /// backlog: connections the kernel completes before accept takes them; negative counts as 0.
+  void listen(int backlog = 128);
+
+  /// auto [conn, addr] = sk.accept(); The new socket has the default timeout, not this one's.
+  /// Fails with EMFILE, ENFILE and ECONNABORTED as accept4(2) does; the listener stays usable.
+  Accepted accept();
+  Accepted accept(std::error_code& error) noexcept;
+
+  /// Connects within the timeout; after a TimeoutError the attempt may still be under way, so close
+  /// the socket. A name means the first of its addresses: create_connection tries them all.
+  /// On a Unix socket the timeout also covers a full backlog. connect(2).
+  void connect(AddressLike address);
+  /// As connect, but the kernel's refusal is returned: std::errc::connection_in_progress if
+  /// non-blocking, timed_out after the timeout. A host that does not resolve still throws.
+  [[nodiscard]] std::error_code connect_ex(AddressLike address);
+
+  /// Sends once and returns how many bytes the kernel took: on a stream perhaps not all. send(2).
+  std::size_t send(ConstBuffer data, int flags = 0);
+  std::size_t send(ConstBuffer data, int flags, std::error_code& error) noexcept;
+  std::size_t send(ConstBuffer data, std::error_code& error) noexcept {
+    return send(data, 0, error);
+  }
+
+  /// Sends all of it; the timeout is one deadline for the whole call. On failure
+  /// Error::transferred(), or the value returned beside the error, tells how much has gone.
+  void sendall(ConstBuffer data, int flags = 0);
+  std::size_t sendall(ConstBuffer data, int flags, std::error_code& error) noexcept;
+  std::size_t sendall(ConstBuffer data, std::error_code& error) noexcept {
+    return sendall(data, 0, error);
+  }
+
+  /// sendto(2). A name that does not resolve is an error like any other.
+  std::size_t sendto(ConstBuffer data, AddressLike address) { return sendto(data, 0, address); }
+  std::size_t sendto(ConstBuffer data, int flags, AddressLike address);
+  std::size_t sendto(ConstBuffer data, int flags, AddressLike address, std::error_code& error);
+  std::size_t sendto(ConstBuffer data, AddressLike address, std::error_code& error) {
+    return sendto(data, 0, address, error);
+  }
+
+  /// At most bufsize bytes, on a stream also at most 64 KiB (unless MSG_WAITALL); empty once the
+  /// peer has closed. A large bufsize costs nothing where little arrives. recv(0) is empty without
+  /// a system call. Bytes that MSG_TRUNC counts but the kernel does not deliver are left out, or
+  /// zero. Under a timeout or after a signal MSG_WAITALL may give less: see recv_exactly. recv(2).
+  std::string recv(std::size_t bufsize, int flags = 0);
+  /// The number of bytes received, 0 once the peer has closed or if there is no room; with
+  /// MSG_TRUNC the datagram's true length, which may exceed the buffer.
+  std::size_t recv_into(MutableBuffer buffer, int flags = 0);
+  std::size_t recv_into(MutableBuffer buffer, int flags, std::error_code& error) noexcept;
+  std::size_t recv_into(MutableBuffer buffer, std::error_code& error) noexcept {
+    return recv_into(buffer, 0, error);
+  }
+
+  /// All of size bytes within one timeout, or an Error whose transferred() tells how many came:
+  /// EOFError if the peer closed first. Memory grows with what arrives, not with size.
+  std::string recv_exactly(std::size_t size);
+  void recv_exactly_into(MutableBuffer buffer);
+
+  /// auto [data, addr] = sk.recvfrom(1024); One datagram, cut to bufsize, and its sender; the
+  /// address is empty where the kernel names none, as on a connected stream. recvfrom(2).
+  Datagram recvfrom(std::size_t bufsize, int flags = 0);
+  /// auto [n, addr] = sk.recvfrom_into(buffer);
+  Received recvfrom_into(MutableBuffer buffer, int flags = 0);
+  Received recvfrom_into(MutableBuffer buffer, int flags, std::error_code& error) noexcept;
+  Received recvfrom_into(MutableBuffer buffer, std::error_code& error) noexcept;
+
+  /// Zero: calls fail at once with std::errc::operation_would_block. std::nullopt: they wait for
+  /// ever. Else each call has that long as a whole, then throws TimeoutError.
+  void settimeout(Timeout timeout);
+  Timeout gettimeout() const noexcept { return timeout_; }
+  /// settimeout(std::nullopt) or settimeout(0s).
+  void setblocking(bool blocking);
+  /// False only if the timeout is zero.
+  bool getblocking() const noexcept;
+
+  /// ENOTCONN if there is no peer, or no more. getpeername(2).
+  Address getpeername() const;
+  Address getsockname() const;
+
+  /// Stays owned by the Socket; -1 if closed. Its blocking mode and receive timer are the Socket's
+  /// to change: settimeout(std::nullopt) before handing it to others.
+  int fileno() const noexcept { return fd_; }
+  int family() const noexcept { return family_; }
+  int type() const noexcept { return type_; }
+  int proto() const;
+
+  void setsockopt(int level, int name, int value);
+  void setsockopt(int level, int name, ConstBuffer value);
+  int getsockopt(int level, int name) const;
+  /// The option's bytes, at most size of them.
+  std::string getsockopt(int level, int name, std::size_t size) const;
+
+  /// Whether the descriptor survives an exec: false until set.
+  bool get_inheritable() const;
+  void set_inheritable(bool inheritable);
+
+  /// SHUT_RD, SHUT_WR or SHUT_RDWR. Wakes threads blocked in recv (end of file) or accept (EINVAL),
+  /// which close() does not. shutdown(2).
+  void shutdown(int how);
+  /// Does nothing if closed already. The descriptor is gone even if this throws.
+  void close();
+  /// The descriptor is the caller's from here on; -1 if closed already.
+  [[nodiscard]] int detach() noexcept;
+  /// Another descriptor for the same socket, with the same timeout. dup(2).
+  [[nodiscard]] Socket dup() const;
+
+ private:
+  friend std::pair<Socket, Socket> socketpair(int family, int type, int proto);
+
+  Socket(int fd, int family, int type, Timeout timeout) noexcept;
+
+  // A result below zero is an errno with its sign turned.
+  long set_mode(DescriptorMode mode) noexcept;
+  long connect_to(const Address& peer) noexcept;
+  long send_once(ConstBuffer data, int flags, const Address* address, Deadline& deadline) noexcept;
+  long send_all(ConstBuffer data, int flags, std::size_t& sent) noexcept;
+  long receive(MutableBuffer buffer, int flags, Address* sender, Deadline& deadline) noexcept;
+  long receive_string(std::string& data, std::size_t bufsize, int flags, Address* sender);
+  void fill(MutableBuffer part, Deadline& deadline, std::size_t before, std::size_t size);
+  [[noreturn]] void fail(long result, const char* operation, std::size_t transferred = 0) const;
+
+  Timeout timeout_;
+  int fd_;
+  unsigned char family_;
+  unsigned char type_;
+  mutable DescriptorMode mode_;
+  ReceiveTimer receive_timer_;
+};
+
+struct Accepted {
+  Socket socket;
+  Address address;
+};
+
+struct Datagram {
+  std::string data;
+  Address address;
+};
+
+struct Received {
+  std::size_t size;
+  Address address;
+};
+
+inline Received Socket::recvfrom_into(MutableBuffer buffer, std::error_code& error) noexcept {
+  return recvfrom_into(buffer, 0, error);
+}
+
+/// Connects a stream to the first address of a host that answers, or to a path. The timeout is one
+/// budget for all addresses, each getting an even share of what is left; the lookup counts, though
+/// nothing can cut it short. The Socket keeps the timeout. If all fail, the Error is the last one's
+/// and what() lists every address with its reason.
+Socket create_connection(AddressLike address, Timeout timeout = getdefaulttimeout(),
+                         AddressLike source = {});
+
+struct ServerSocketOptions {
+  int family = AF_INET;  ///< For a host; a path or an Address has its own.
+  int backlog = 128;
+  bool reuse_port = false;      ///< SO_REUSEPORT: several listeners share the port.
+  bool dualstack_ipv6 = false;  ///< AF_INET6 only: IPv4 clients too, as ::ffff:a.b.c.d.
+};
+
+/// A listening stream socket. An address in TIME_WAIT is no obstacle (SO_REUSEADDR), and IPv6
+/// stays by itself unless dualstack_ipv6, which is std::invalid_argument for another family.
+Socket create_server(AddressLike address, ServerSocketOptions options = {});
+
+/// Whether one IPv6 socket can serve IPv4 as well.
+bool has_dualstack_ipv6() noexcept;
+
+/// Two sockets connected to each other. socketpair(2).
+std::pair<Socket, Socket> socketpair(int family = AF_UNIX, int type = SOCK_STREAM, int proto = 0);
+
+}  // namespace thinsock
+#pragma GCC visibility pop

@@ -1,0 +1,147 @@
+#include "syscall.hpp"
+
+#include <sys/ioctl.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+
+namespace thinsock {
+
+namespace {
+
+// How long a kernel timer may run so that it has ended, late as it may be (measured: by 6 ms or an
+// eighth of its length), when `time` is over. Not positive if that is too short for it.
+nanoseconds kernel_part(nanoseconds time) { return time - time / 8 - milliseconds(6); }
+
+// Zero switches it off.
+Result set_timer(int fd, int option, nanoseconds time) noexcept {
+  const auto us = std::chrono::ceil<microseconds>(time).count();
+  timeval value{};
+  value.tv_sec = us / 1'000'000;
+  value.tv_usec = us % 1'000'000;
+  return once([&] { return ::setsockopt(fd, SOL_SOCKET, option, &value, sizeof value); });
+}
+
+// A call that may block, for no longer than `time`; for no time at all if that is not positive.
+template <class Call>
+Result try_for(int fd, nanoseconds time, const Call& call) noexcept {
+  if (time <= nanoseconds(0)) {
+    set_nonblocking(fd, true);
+    const Result result = once(call);
+    set_nonblocking(fd, false);
+    return result;
+  }
+  set_timer(fd, SO_SNDTIMEO, time);
+  const Result result = once(call);
+  set_timer(fd, SO_SNDTIMEO, nanoseconds(0));
+  return result;
+}
+
+// For what poll cannot wait for: the kernel's send timer does, in ever shorter steps.
+template <class Call>
+Result by_send_timer(int fd, Deadline& deadline, const Call& call) noexcept {
+  for (;;) {
+    const nanoseconds part = kernel_part(deadline.remaining());
+    const Result result = try_for(fd, part, call);
+    if (result != -EAGAIN && result != -EINTR) return result;
+    if (part <= nanoseconds(0)) return wait(-1, 0, deadline);
+    set_nonblocking(fd, false);  // Or another owner's O_NONBLOCK would make this loop spin.
+  }
+}
+
+}  // namespace
+
+void Deadline::start() noexcept {
+  if (started() || never()) return;
+  const std::int64_t now = std::chrono::steady_clock::now().time_since_epoch().count();
+  const std::int64_t length = std::optional<nanoseconds>(timeout_)->count();
+  end_ = now + std::min(length, INT64_MAX - now);
+}
+
+nanoseconds Deadline::remaining() noexcept {
+  if (never()) return nanoseconds::max();
+  start();
+  const std::int64_t now = std::chrono::steady_clock::now().time_since_epoch().count();
+  return nanoseconds(std::max<std::int64_t>(end_ - now, 0));
+}
+
+Result wait(int fd, short events, Deadline& deadline) noexcept {
+  pollfd entry{fd, events, 0};
+  Result ready;
+  do {
+    timespec left{};
+    if (!deadline.never()) {
+      const nanoseconds remaining = deadline.remaining();
+      if (remaining == nanoseconds(0)) return -ETIMEDOUT;
+      left.tv_sec = remaining / std::chrono::seconds(1);
+      left.tv_nsec = (remaining % std::chrono::seconds(1)).count();
+    }
+    ready = once([&] { return ::ppoll(&entry, 1, deadline.never() ? nullptr : &left, nullptr); });
+  } while (ready == -EINTR);
+  if (ready == 0) return -ETIMEDOUT;
+  return ready < 0 ? ready : entry.revents;
+}
+
+bool start_receive_timer(int fd, ReceiveTimer& timer, Timeout timeout,
+                         Deadline& deadline) noexcept {
+  if (timer == ReceiveTimer::forbidden || deadline.started()) return false;
+  if (timer != ReceiveTimer::set) {
+    // Below this the kernel's share is too small to be worth reading the clock first.
+    if (timeout < milliseconds(100)) return false;
+    deadline.start();
+    if (set_timer(fd, SO_RCVTIMEO, kernel_part(deadline.remaining())) < 0) return false;
+    timer = ReceiveTimer::set;
+  }
+  deadline.start();
+  return true;
+}
+
+void stop_receive_timer(int fd, ReceiveTimer& timer) noexcept {
+  if (timer == ReceiveTimer::forbidden || timer == ReceiveTimer::off) return;
+  set_timer(fd, SO_RCVTIMEO, nanoseconds(0));
+  timer = ReceiveTimer::off;
+}
+
+Result send_to_path(int fd, Deadline& deadline, ConstBuffer data, int flags,
+                    const Address& address) noexcept {
+  const auto call = [&](int more) {
+    return ::sendto(fd, data.data(), data.size(), flags | more, address.data(), address.size());
+  };
+  if (deadline.at_once() || flags & MSG_DONTWAIT) return transmit(fd, deadline, flags, call);
+  const int first = deadline.never() ? 0 : MSG_DONTWAIT;
+  const Result result = retried([&] { return call(first); });
+  return result == -EAGAIN ? by_send_timer(fd, deadline, [&] { return call(0); }) : result;
+}
+
+Result connect(int fd, const Address& address, Deadline& deadline) noexcept {
+  const auto call = [&] { return ::connect(fd, address.data(), address.size()); };
+  const bool timed = !deadline.never() && !deadline.at_once();
+  // A Unix connect is never under way: it is made, or to be tried again.
+  if (address.family() == AF_UNIX) return timed ? by_send_timer(fd, deadline, call) : retried(call);
+
+  Result result = timed ? try_for(fd, kernel_part(deadline.remaining()), call) : once(call);
+  if (result == -EINTR) result = -EINPROGRESS;
+  if (result != -EINPROGRESS || deadline.at_once()) return result;
+  if (const Result ready = wait(fd, POLLOUT, deadline); ready < 0) return ready;
+  int error = 0;
+  socklen_t size = sizeof error;
+  result = once([&] { return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size); });
+  return result < 0 ? result : -error;
+}
+
+Result set_nonblocking(int fd, bool nonblocking) noexcept {
+  int value = nonblocking;
+  return once([&] { return ::ioctl(fd, FIONBIO, &value); });
+}
+
+Result close_descriptor(int fd) noexcept {
+  const Result result = once([&] { return ::close(fd); });
+  return result == -EINTR || result == -ECONNRESET ? 0 : result;
+}
+
+}  // namespace thinsock

@@ -1,0 +1,165 @@
+// The engine: the only look at errno, the only retry after a signal, the only wait.
+//
+// On a blocking socket a call is made as it is. Under a timeout it is made so that it cannot block,
+// and where nothing is ready the engine waits for what is left of the deadline and tries again.
+// Receiving lets the kernel wait instead (SO_RCVTIMEO), so that a call which has to wait is still
+// one system call; that timer is late by up to an eighth, so it is set short and poll does the
+// rest.
+#pragma once
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "thinsock/address.hpp"
+#include "thinsock/buffer.hpp"
+#include "thinsock/error.hpp"
+#include "thinsock/timeout.hpp"
+
+namespace thinsock {
+
+inline bool is_internet(int family) noexcept { return family == AF_INET || family == AF_INET6; }
+
+/// What the kernel answered: a value, or an errno with its sign turned.
+using Result = long;
+
+template <class Call>
+Result once(const Call& call) noexcept {
+  const Result result = call();
+  return result == -1 ? -errno : result;
+}
+
+template <class Call>
+Result retried(const Call& call) noexcept {
+  Result result;
+  do {
+    result = once(call);
+  } while (result == -EINTR);
+  return result;
+}
+
+inline std::error_code code_of(Result result) noexcept {
+  return {result < 0 ? static_cast<int>(-result) : 0, std::system_category()};
+}
+
+/// What errno says now: to be asked before anything else is called.
+inline std::error_code last_error() noexcept { return {errno, std::system_category()}; }
+
+/// Throws the class of Error that fits the code.
+[[noreturn]] void fail(std::error_code code, const std::string& what, std::size_t transferred = 0);
+
+/// The value, or an Error that names the operation and the address.
+inline Result check(Result result, const char* operation) {
+  if (result < 0) fail(code_of(result), operation);
+  return result;
+}
+inline Result check(Result result, const char* operation, const Address& address) {
+  if (result < 0) fail(code_of(result), operation + (' ' + address.str()));
+  return result;
+}
+
+/// When a call gives up: one moment for the whole call, however often it waits. It starts at the
+/// first look, so that a call which never waits never reads the clock.
+class Deadline {
+ public:
+  explicit Deadline(Timeout timeout) noexcept : timeout_(timeout) {}
+
+  bool never() const noexcept { return timeout_ == std::nullopt; }
+  bool at_once() const noexcept { return timeout_ == std::chrono::nanoseconds(0); }
+  bool started() const noexcept { return end_ != 0; }
+  /// Does nothing if it has started already, or never ends.
+  void start() noexcept;
+  /// Whether a call that has done part of its work has to stop here.
+  bool over() noexcept { return !never() && !at_once() && remaining().count() == 0; }
+  /// Not negative; starts the deadline. The longest there is, for one that is never.
+  std::chrono::nanoseconds remaining() noexcept;
+
+ private:
+  Timeout timeout_;
+  std::int64_t end_ = 0;  // In nanoseconds of the steady clock; 0 before the start.
+};
+
+/// Waits for any of the poll(2) events, or trouble: what poll saw, or -ETIMEDOUT. With no
+/// descriptor (-1) it waits the deadline out.
+Result wait(int fd, short events, Deadline& deadline) noexcept;
+
+/// Repeats a call that does not block until it has an answer.
+template <class Call>
+Result when_ready(int fd, short events, Deadline& deadline, const Call& call) noexcept {
+  for (bool hung_up = false;;) {
+    const Result result = retried(call);
+    if (result != -EAGAIN || deadline.at_once()) return result;
+    // Nothing will ever come: a Unix listener that was shut down says so to poll alone.
+    if (hung_up) return -EINVAL;
+    const Result ready = wait(fd, events, deadline);
+    if (ready < 0) return ready;
+    hung_up = ready & POLLHUP;
+  }
+}
+
+/// What a Socket knows of its O_NONBLOCK, which belongs to all duplicates of a descriptor: where
+/// there may be any it is set anew whenever it counts.
+enum class DescriptorMode : unsigned char { blocking, nonblocking, shared };
+
+/// What a Socket knows of its receive timer in the kernel. The timer is the socket's, not the
+/// descriptor's: where a socket may have other descriptors it is not ours to set.
+enum class ReceiveTimer : unsigned char { off, set, outdated, forbidden };
+
+/// Starts the deadline and the kernel's timer; false where poll has to do all the waiting.
+bool start_receive_timer(int fd, ReceiveTimer& timer, Timeout timeout, Deadline& deadline) noexcept;
+void stop_receive_timer(int fd, ReceiveTimer& timer) noexcept;
+
+/// recv(2) and its like, as call(flags).
+template <class Call>
+Result receive(int fd, ReceiveTimer& timer, Timeout timeout, Deadline& deadline, int flags,
+               const Call& call) noexcept {
+  if (deadline.at_once() || flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) {
+    return retried([&] { return call(flags | MSG_DONTWAIT); });
+  }
+  if (!deadline.never()) {
+    // MSG_WAITALL would return what has come when the kernel's timer ends, too early.
+    if (!(flags & MSG_WAITALL) && start_receive_timer(fd, timer, timeout, deadline)) {
+      const Result result = once([&] { return call(flags); });
+      if (result != -EAGAIN && result != -EINTR) return result;
+    }
+    flags |= MSG_DONTWAIT;
+  }
+  return when_ready(fd, flags & MSG_OOB ? POLLPRI : POLLIN, deadline, [&] { return call(flags); });
+}
+
+/// send(2) and its like, as call(flags).
+template <class Call>
+Result transmit(int fd, Deadline& deadline, int flags, const Call& call) noexcept {
+  if (deadline.at_once() || flags & MSG_DONTWAIT) {
+    return retried([&] { return call(flags | MSG_DONTWAIT); });
+  }
+  if (!deadline.never()) flags |= MSG_DONTWAIT;
+  return when_ready(fd, POLLOUT, deadline, [&] { return call(flags); });
+}
+
+/// sendto(2) to a Unix address under a timeout: poll does not see that the receiver's queue is
+/// full.
+Result send_to_path(int fd, Deadline& deadline, ConstBuffer data, int flags,
+                    const Address& address) noexcept;
+
+/// connect(2), and the wait for its end.
+Result connect(int fd, const Address& address, Deadline& deadline) noexcept;
+
+Result set_nonblocking(int fd, bool nonblocking) noexcept;
+
+/// close(2): never repeated, since the descriptor is gone whatever it says.
+Result close_descriptor(int fd) noexcept;
+
+// What differs between kernels; platform_linux.cpp. Descriptors come close-on-exec.
+
+Result open_socket(int family, int type, int proto) noexcept;
+Result open_pair(int family, int type, int proto, int (&fds)[2]) noexcept;
+/// accept(2), made once: for when_ready.
+int accept_once(int fd, Address& peer, bool nonblocking) noexcept;
+
+}  // namespace thinsock
