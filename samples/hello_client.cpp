@@ -1,0 +1,19 @@
+// Sends one message and prints the answer: Python's connect, sendall, recv.
+// sh samples/run.sh hello_client [HOST [PORT]]
+#include <chrono>
+#include <iostream>
+#include <string>
+#include <thinsock/socket.hpp>
+
+using namespace std::chrono_literals;
+
+int main(int argc, char** argv) {
+  const char* host = argc > 1 ? argv[1] : "127.0.0.1";
+  const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
+
+  thinsock::Socket sk = thinsock::create_connection({host, port}, 5s);
+  sk.sendall("Hello!!");
+  std::cout << "server says " << sk.recv(1024) << '\n';
+}
+
+// server says Gun!!

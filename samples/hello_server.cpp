@@ -1,0 +1,26 @@
+// Answers every client's message with one of its own: Python's bind, listen, accept, recv, sendall.
+// sh samples/run.sh hello_server [HOST [PORT]]
+#include <iostream>
+#include <string>
+#include <thinsock/socket.hpp>
+
+int main(int argc, char** argv) {
+  const char* host = argc > 1 ? argv[1] : "127.0.0.1";
+  const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
+
+  thinsock::Socket sk = thinsock::create_server({host, port});
+  std::cout << "listening on " << sk.getsockname() << std::endl;
+
+  for (;;) {
+    auto [conn, addr] = sk.accept();
+    try {
+      std::cout << addr << " says " << conn.recv(1024) << std::endl;
+      conn.sendall("Gun!!");
+    } catch (const thinsock::Error& error) {
+      std::cout << addr << " is lost: " << error.what() << std::endl;
+    }
+  }
+}
+
+// listening on 127.0.0.1:8888
+// 127.0.0.1:54321 says Hello!!

@@ -1,0 +1,17 @@
+#!/bin/sh
+# Builds a sample and runs it: sh samples/run.sh [NAME [ARGUMENT...]], quickstart if none is named.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+name=${1-quickstart}
+[ $# -eq 0 ] || shift
+if [ ! -f "$root/samples/$name.cpp" ]; then
+  echo "there is no sample $name; there are:" $(cd "$root/samples" && ls -- *.cpp | sed 's/\.cpp$//') >&2
+  exit 2
+fi
+
+sh "$root/.ci/install" build
+{
+  [ -f "$root/build/build.ninja" ] || meson setup "$root/build" "$root"
+  meson compile -C "$root/build" "$name"
+} >&2
+exec "$root/build/samples/$name" "$@"

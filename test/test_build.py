@@ -1,0 +1,54 @@
+"""Checks what a compiler and a linker see: how much the headers bring, what the library exports."""
+
+import re
+import subprocess
+import sys
+import unittest
+
+INCLUDE, LIBRARY, *COMPILER = sys.argv[1:]
+HEAVY = {"chrono", "functional", "iostream", "memory", "netdb.h", "span", "thread", "vector"}
+
+
+def preprocessed(source):
+    command = [*COMPILER, "-std=c++20", "-I", INCLUDE, "-E", "-x", "c++", "-"]
+    return subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout
+
+
+class Headers(unittest.TestCase):
+    def setUp(self):
+        self.text = preprocessed("#include <thinsock/socket.hpp>\n")
+
+    def test_socket_hpp_brings_less_than_24000_lines(self):
+        lines = [line for line in self.text.splitlines() if line.strip() and line[0] != "#"]
+        self.assertLess(len(lines), 24000)
+        self.assertGreater(len(lines), 1000)
+
+    def test_socket_hpp_brings_no_heavy_header(self):
+        opened = set(re.findall(r'^# \d+ "[^"]*?/(?:c\+\+/[^/"]+/|include/(?:[^"/]*-gnu/)?)([^"/]+)"',
+                                self.text, re.MULTILINE))
+        self.assertIn("string", opened)
+        self.assertIn("optional", opened)
+        self.assertEqual(opened & HEAVY, set())
+
+
+class Library(unittest.TestCase):
+    def nm(self, *options):
+        done = subprocess.run(["nm", "-C", *options, LIBRARY], capture_output=True, text=True,
+                              check=True)
+        return done.stdout.splitlines()
+
+    def test_it_has_no_static_initialiser(self):
+        self.assertTrue(any("thinsock::Socket::Socket" in line for line in self.nm()))
+        self.assertEqual([line for line in self.nm() if "_GLOBAL__sub_I_" in line], [])
+
+    @unittest.skipUnless(".so" in LIBRARY, "a static library hides nothing")
+    def test_it_exports_its_public_names_alone(self):
+        exported = [line for line in self.nm("-D", "--defined-only") if " T " in line]
+        private = re.compile(r"thinsock::(Deadline::|wait|fail|open_|accept_once|set_nonblocking)")
+        self.assertTrue(any("thinsock::create_server" in line for line in exported))
+        self.assertEqual([line for line in exported if private.search(line)
+                          or "thinsock::" not in line], [])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])

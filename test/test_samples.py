@@ -1,0 +1,111 @@
+"""Runs the samples as a user would, against peers that are not ours: Python's socket and nc."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import unittest
+
+SAMPLES = sys.argv.pop(1)
+PATIENCE = 20  # seconds until a peer counts as hung
+
+
+@contextlib.contextmanager
+def running(name, *args):
+    """A server sample, ready, and the port it listens on."""
+    path = os.path.join(SAMPLES, name)
+    server = subprocess.Popen([path, *args], stdout=subprocess.PIPE, text=True)
+    watchdog = threading.Timer(PATIENCE, server.kill)
+    watchdog.start()
+    try:
+        first = server.stdout.readline().split()
+        assert first[:2] == ["listening", "on"], first
+        server.port = int(first[2].rpartition(":")[2])
+        yield server
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait()
+        watchdog.cancel()
+        server.stdout.close()
+
+
+def run(name, *args):
+    path = os.path.join(SAMPLES, name)
+    return subprocess.run([path, *map(str, args)], capture_output=True, text=True, timeout=PATIENCE)
+
+
+class Quickstart(unittest.TestCase):
+    def test_both_sides_print_what_they_received(self):
+        done = run("quickstart")
+        self.assertEqual(done.returncode, 0)
+        self.assertEqual(sorted(done.stdout.split("\n")),
+                         ["", "client received Gun!!", "server received Hello!!"])
+
+
+class HelloServer(unittest.TestCase):
+    def test_answers_pythons_client(self):
+        with running("hello_server", "127.0.0.1", "0") as server:
+            with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
+                client.sendall(b"Hello!!")
+                self.assertEqual(client.recv(1024), b"Gun!!")
+                self.assertEqual(client.recv(1024), b"")
+                peer = client.getsockname()
+            self.assertEqual(server.stdout.readline(), f"127.0.0.1:{peer[1]} says Hello!!\n")
+
+    def test_answers_netcat(self):
+        with running("hello_server", "127.0.0.1", "0") as server:
+            done = subprocess.run(["nc", "-N", "127.0.0.1", str(server.port)], input=b"Hello!!",
+                                  capture_output=True, timeout=PATIENCE)
+            self.assertEqual(done.stdout, b"Gun!!")
+
+    def test_outlives_a_client_that_resets(self):
+        with running("hello_server", "127.0.0.1", "0") as server:
+            client = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            client.close()
+            self.assertIn("127.0.0.1", server.stdout.readline())
+            with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
+                client.sendall(b"Hello!!")
+                self.assertEqual(client.recv(1024), b"Gun!!")
+
+    def test_a_port_in_use_is_named(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            done = run("hello_server", "127.0.0.1", port)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(f"bind 127.0.0.1:{port}: Address already in use", done.stderr)
+
+
+class HelloClient(unittest.TestCase):
+    def test_talks_to_a_server_in_python(self):
+        received = []
+
+        def serve(listener):
+            conn, _ = listener.accept()
+            with conn:
+                received.append(conn.recv(1024))
+                conn.sendall(b"Gun!!")
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(PATIENCE)
+            serving = threading.Thread(target=serve, args=[listener])
+            serving.start()
+            done = run("hello_client", *listener.getsockname())
+            serving.join()
+        self.assertEqual((done.returncode, done.stdout), (0, "server says Gun!!\n"))
+        self.assertEqual(received, [b"Hello!!"])
+
+    def test_says_where_nobody_answers(self):
+        with socket.socket() as holder:
+            holder.bind(("127.0.0.1", 0))
+            port = holder.getsockname()[1]
+            done = run("hello_client", "127.0.0.1", port)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn(f"connect 127.0.0.1:{port}: Connection refused", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
