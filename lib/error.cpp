@@ -3,6 +3,7 @@
 #include <netdb.h>
 
 #include "syscall.hpp"
+#include "thinsock/resolve.hpp"
 
 namespace thinsock {
 
@@ -22,7 +23,8 @@ const std::error_category& resolve_category() noexcept {
 }
 
 void fail(std::error_code code, const std::string& what, std::size_t transferred) {
-  if (code.category() == resolve_category()) throw ResolveError(code, what, transferred);
+  if (code.category() == resolve_category() || code.category() == host_category())
+    throw ResolveError(code, what, transferred);
   if (code == std::errc::timed_out) throw TimeoutError(code, what, transferred);
   throw Error(code, what, transferred);
 }

@@ -1,6 +1,52 @@
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+
 #include "syscall.hpp"
 
 namespace thinsock {
+
+namespace {
+
+// Keeps the SIGPIPE of a call that has no MSG_NOSIGNAL from this thread.
+class SigpipeHeldBack {
+ public:
+  SigpipeHeldBack() noexcept {
+    ::sigemptyset(&sigpipe_);
+    ::sigaddset(&sigpipe_, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &sigpipe_, &before_);
+    was_pending_ = is_pending();
+  }
+  ~SigpipeHeldBack() {
+    if (!::sigismember(&before_, SIGPIPE)) ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  // Takes back the one that came of a failure, perhaps of a call that had sent something all the
+  // same. One that waited before is left: the process's is behind the thread's, but the thread's
+  // own has become one with the new.
+  void swallow(Result failure) const noexcept {
+    if (was_pending_ && failure != -EPIPE) return;
+    const timespec at_once{};
+    retried([&] { return ::sigtimedwait(&sigpipe_, nullptr, &at_once); });
+    if (was_pending_ && !is_pending()) ::pthread_kill(::pthread_self(), SIGPIPE);
+  }
+
+ private:
+  static bool is_pending() noexcept {
+    sigset_t pending;
+    ::sigpending(&pending);
+    return ::sigismember(&pending, SIGPIPE) == 1;
+  }
+
+  sigset_t sigpipe_;
+  sigset_t before_;
+  bool was_pending_;
+};
+
+}  // namespace
 
 Result open_socket(int family, int type, int proto) noexcept {
   return once([&] { return ::socket(family, type | SOCK_CLOEXEC, proto); });
@@ -16,6 +62,32 @@ int accept_once(int fd, Address& peer, bool nonblocking) noexcept {
   const int accepted = ::accept4(fd, peer.data(), &size, flags);
   peer.resize(accepted == -1 ? 0 : size);
   return accepted;
+}
+
+Result send_file(int fd, int file, std::uint64_t offset, std::uint64_t count, std::uint64_t& sent,
+                 Deadline& deadline) noexcept {
+  // What one call takes; and so that it comes back in time from a peer that keeps up with it.
+  const std::uint64_t most = deadline.leaves_waiting() ? 0x7ffff000 : 4 << 20;
+  const SigpipeHeldBack held_back;
+  Result result = 1;
+  while (sent < count && result > 0) {
+    off_t position = static_cast<off_t>(offset + sent);
+    const auto size = static_cast<std::size_t>(std::min(count - sent, most));
+    result =
+        when_ready(fd, POLLOUT, deadline, [&] { return ::sendfile(fd, file, &position, size); });
+    if (result > 0) sent += static_cast<std::uint64_t>(result);
+    if (result > 0 && sent < count && deadline.over()) result = -ETIMEDOUT;
+  }
+  if (result < 0) held_back.swallow(result);
+  return result;
+}
+
+Result open_wakeup() noexcept {
+  return once([] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); });
+}
+
+void raise_wakeup(int fd) noexcept {
+  once([&] { return ::eventfd_write(fd, 1); });
 }
 
 }  // namespace thinsock

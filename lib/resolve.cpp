@@ -1,7 +1,12 @@
 #include "thinsock/resolve.hpp"
 
+#include <arpa/inet.h>
+#include <net/if.h>
 #include <netdb.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <climits>
 #include <cstdlib>
 #include <memory>
 #include <stdexcept>
@@ -11,6 +16,12 @@
 namespace thinsock {
 
 namespace {
+
+class HostCategory : public std::error_category {
+ public:
+  const char* name() const noexcept override { return "host"; }
+  std::string message(int code) const override { return ::hstrerror(code); }
+};
 
 std::error_code code_of_resolver(int code) noexcept {
   return code == EAI_SYSTEM ? last_error() : std::error_code(code, resolve_category());
@@ -31,6 +42,56 @@ void check_service(const std::string& service) {
   if (numeric && (port < 0 || port > 65535)) {
     throw std::out_of_range("port must be 0-65535, not " + service);
   }
+}
+
+// Calls one of the _r functions of <netdb.h> with ever more room, until its answer fits. The entry
+// is null if there is none.
+template <class Entry, class Call>
+int with_room(std::vector<char>& room, Entry*& entry, const Call& call) {
+  for (room.resize(1024);; room.resize(2 * room.size())) {
+    const int code = call(room.data(), room.size(), &entry);
+    if (code != ERANGE) return code;
+  }
+}
+
+std::vector<std::string> all_of(char** list) {
+  std::vector<std::string> strings;
+  while (*list != nullptr) strings.push_back(*list++);
+  return strings;
+}
+
+// A database that cannot be read is another matter than one that has no such entry.
+void check_found(const void* entry, int error, int reason, const std::string& what) {
+  if (entry != nullptr) return;
+  if (error != 0 && error != ENOENT) fail(code_of(-error), what);
+  fail({reason, resolve_category()}, what);
+}
+
+template <class Call>
+HostEntry host_entry(const std::string& what, const Call& call) {
+  hostent storage;
+  hostent* entry = nullptr;
+  int reason = 0;
+  std::vector<char> room;
+  const int error = with_room(room, entry, [&](char* data, std::size_t size, hostent** found) {
+    return call(&storage, data, size, found, &reason);
+  });
+  if (entry == nullptr && reason == NETDB_INTERNAL) fail(code_of(-error), what);
+  if (entry == nullptr) fail({reason, host_category()}, what);
+  HostEntry host{entry->h_name, all_of(entry->h_aliases), {}};
+  const auto length = static_cast<std::size_t>(entry->h_length);
+  for (char** address = entry->h_addr_list; *address != nullptr; ++address) {
+    host.addresses.push_back(inet_ntop(entry->h_addrtype, {*address, length}));
+  }
+  return host;
+}
+
+const char* or_null(const std::string& text) { return text.empty() ? nullptr : text.c_str(); }
+
+std::size_t packed_size(int family) {
+  if (family == AF_INET) return sizeof(in_addr);
+  if (family == AF_INET6) return sizeof(in6_addr);
+  fail(code_of(-EAFNOSUPPORT), "inet: family " + std::to_string(family));
 }
 
 }  // namespace
@@ -74,6 +135,152 @@ NameInfo getnameinfo(AddressLike address, int flags) {
       numeric.data(), numeric.size(), host, sizeof host, service, sizeof service, flags));
   if (error) fail(error, "getnameinfo " + numeric.str());
   return {host, service};
+}
+
+const std::error_category& host_category() noexcept {
+  static const HostCategory category;
+  return category;
+}
+
+std::string gethostbyname(std::string_view host) {
+  return AddressLike(host, 0).resolve(AF_INET).host();
+}
+
+HostEntry gethostbyname_ex(std::string_view host) {
+  const std::string name = without_nul(host);
+  return host_entry("gethostbyname_ex " + name,
+                    [&](auto... out) { return ::gethostbyname2_r(name.c_str(), AF_INET, out...); });
+}
+
+HostEntry gethostbyaddr(std::string_view host) {
+  const Address address = AddressLike(host, 0).resolve(AF_UNSPEC);
+  const std::string packed = inet_pton(address.family(), address.host());
+  return host_entry("gethostbyaddr " + address.host(), [&](auto... out) {
+    return ::gethostbyaddr_r(packed.data(), static_cast<socklen_t>(packed.size()), address.family(),
+                             out...);
+  });
+}
+
+std::string gethostname() {
+  char name[HOST_NAME_MAX + 1] = "";
+  check(once([&] { return ::gethostname(name, sizeof name); }), "gethostname");
+  return name;
+}
+
+void sethostname(std::string_view name) {
+  const std::string text = without_nul(name);
+  check(once([&] { return ::sethostname(text.data(), text.size()); }), "sethostname");
+}
+
+std::string getfqdn(std::string_view name) {
+  constexpr std::string_view kBlanks = " \t\n\r\f\v";
+  const std::size_t first = std::min(name.find_first_not_of(kBlanks), name.size());
+  std::string asked(name.substr(first, name.find_last_not_of(kBlanks) + 1 - first));
+  if (asked.empty() || asked == "0.0.0.0" || asked == "::") asked = gethostname();
+  try {
+    const HostEntry host = gethostbyaddr(asked);
+    if (host.name.find('.') != std::string::npos) return host.name;
+    for (const std::string& alias : host.aliases) {
+      if (alias.find('.') != std::string::npos) return alias;
+    }
+    return host.name;
+  } catch (const Error&) {
+    return asked;
+  }
+}
+
+int getservbyname(std::string_view service, std::string_view proto) {
+  const std::string name = without_nul(service), protocol = without_nul(proto);
+  servent storage;
+  servent* entry = nullptr;
+  std::vector<char> room;
+  const int error = with_room(room, entry, [&](auto... out) {
+    return ::getservbyname_r(name.c_str(), or_null(protocol), &storage, out...);
+  });
+  check_found(entry, error, EAI_SERVICE, "getservbyname " + name);
+  return ntohs(static_cast<std::uint16_t>(entry->s_port));
+}
+
+std::string getservbyport(int port, std::string_view proto) {
+  const AddressLike checked("", port);
+  const std::string protocol = without_nul(proto);
+  servent storage;
+  servent* entry = nullptr;
+  std::vector<char> room;
+  const int error = with_room(room, entry, [&](auto... out) {
+    const int network_order = htons(static_cast<std::uint16_t>(port));
+    return ::getservbyport_r(network_order, or_null(protocol), &storage, out...);
+  });
+  check_found(entry, error, EAI_SERVICE, "getservbyport " + std::to_string(port));
+  return entry->s_name;
+}
+
+int getprotobyname(std::string_view name) {
+  const std::string protocol = without_nul(name);
+  protoent storage;
+  protoent* entry = nullptr;
+  std::vector<char> room;
+  const int error = with_room(room, entry, [&](auto... out) {
+    return ::getprotobyname_r(protocol.c_str(), &storage, out...);
+  });
+  check_found(entry, error, EAI_NONAME, "getprotobyname " + protocol);
+  return entry->p_proto;
+}
+
+std::vector<Interface> if_nameindex() {
+  struct Free {
+    void operator()(struct ::if_nameindex* list) const { ::if_freenameindex(list); }
+  };
+  const std::unique_ptr<struct ::if_nameindex[], Free> list(::if_nameindex());
+  if (!list) fail(last_error(), "if_nameindex");
+  std::vector<Interface> interfaces;
+  for (const auto* one = list.get(); one->if_index != 0; ++one) {
+    interfaces.push_back({one->if_index, one->if_name});
+  }
+  return interfaces;
+}
+
+unsigned if_nametoindex(std::string_view name) {
+  const std::string text = without_nul(name);
+  const unsigned index = ::if_nametoindex(text.c_str());
+  const std::error_code error = last_error();
+  if (index == 0) fail(error, "if_nametoindex " + text);
+  return index;
+}
+
+std::string if_indextoname(unsigned index) {
+  char name[IF_NAMESIZE];
+  if (!::if_indextoname(index, name)) fail(last_error(), "if_indextoname");
+  return name;
+}
+
+std::string inet_aton(std::string_view text) {
+  in_addr address;
+  if (!::inet_aton(without_nul(text).c_str(), &address)) {
+    fail(code_of(-EINVAL), "inet_aton " + std::string(text));
+  }
+  return {reinterpret_cast<const char*>(&address), sizeof address};
+}
+
+std::string inet_ntoa(std::string_view packed) { return inet_ntop(AF_INET, packed); }
+
+std::string inet_pton(int family, std::string_view text) {
+  std::string packed(packed_size(family), '\0');
+  if (::inet_pton(family, without_nul(text).c_str(), packed.data()) != 1) {
+    fail(code_of(-EINVAL), "inet_pton " + std::string(text));
+  }
+  return packed;
+}
+
+std::string inet_ntop(int family, std::string_view packed) {
+  if (packed.size() != packed_size(family)) {
+    throw std::invalid_argument("an address of that family has " +
+                                std::to_string(packed_size(family)) + " bytes, not " +
+                                std::to_string(packed.size()));
+  }
+  char text[INET6_ADDRSTRLEN];
+  ::inet_ntop(family, packed.data(), text, sizeof text);
+  return text;
 }
 
 }  // namespace thinsock

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <ostream>
 
 #include "syscall.hpp"
 
@@ -125,10 +126,14 @@ Accepted Socket::accept(std::error_code& error) noexcept {
   Accepted accepted{Socket(-1, family_, type_, getdefaulttimeout()), Address()};
   Deadline deadline(timeout_);
   // There is no MSG_DONTWAIT for accept.
-  if (!deadline.never()) set_mode(DescriptorMode::nonblocking);
+  const bool waits = deadline.leaves_waiting();
+  if (!waits || mode_ == DescriptorMode::nonblocking) {
+    set_mode(waits ? DescriptorMode::blocking : DescriptorMode::nonblocking);
+  }
   const bool nonblocking = accepted.socket.mode_ == DescriptorMode::nonblocking;
   const Result fd = when_ready(fd_, POLLIN, deadline,
                                [&] { return accept_once(fd_, accepted.address, nonblocking); });
+  if (deadline.never() && !waits) set_mode(DescriptorMode::blocking);
   error = code_of(fd);
   if (fd >= 0) accepted.socket.fd_ = static_cast<int>(fd);
   return accepted;
@@ -249,6 +254,23 @@ void Socket::fail(long result, const char* operation, std::size_t transferred) c
   if (name.port() != 0 || !name.path().empty()) what += ' ' + name.str();
   thinsock::fail(code_of(result), what, transferred);
 }
+
+std::string Socket::str() const {
+  std::string text = "<Socket";
+  if (fd_ == -1) text += " [closed]";
+  text += " fd=" + std::to_string(fd_) + ", family=" + std::to_string(family_) +
+          ", type=" + std::to_string(type_);
+  if (fd_ != -1) text += ", proto=" + std::to_string(proto());
+  const auto add = [&](const char* what, NameCall* call) {
+    Address name;
+    if (name_into(name, call, fd_) == 0 && !name.str().empty()) text += what + name.str();
+  };
+  add(", laddr=", ::getsockname);
+  add(", raddr=", ::getpeername);
+  return text + '>';
+}
+
+std::ostream& operator<<(std::ostream& out, const Socket& sk) { return out << sk.str(); }
 
 std::pair<Socket, Socket> socketpair(int family, int type, int proto) {
   int fds[2];

@@ -1,5 +1,6 @@
 // Socket's send and recv families.
 #include <algorithm>
+#include <climits>
 #include <cstring>
 #include <memory>
 
@@ -29,10 +30,19 @@ long Socket::send_once(ConstBuffer data, int flags, const Address* address,
     return transmit(fd_, deadline, flags,
                     [&](int f) { return ::send(fd_, data.data(), data.size(), f); });
   }
-  if (address->family() == AF_UNIX) return send_to_path(fd_, deadline, data, flags, *address);
-  return transmit(fd_, deadline, flags, [&](int f) {
-    return ::sendto(fd_, data.data(), data.size(), f, address->data(), address->size());
-  });
+  if (address->family() != AF_UNIX) {
+    return transmit(fd_, deadline, flags, [&](int f) {
+      return ::sendto(fd_, data.data(), data.size(), f, address->data(), address->size());
+    });
+  }
+  Address name = *address;
+  iovec vector{const_cast<char*>(data.data()), data.size()};
+  msghdr message{};
+  message.msg_name = name.data();
+  message.msg_namelen = name.size();
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
+  return send_message(fd_, deadline, message, flags);
 }
 
 std::size_t Socket::send(ConstBuffer data, int flags) {
@@ -47,8 +57,7 @@ std::size_t Socket::send(ConstBuffer data, int flags, std::error_code& error) no
   return settle(send_once(data, flags, nullptr, deadline), error);
 }
 
-long Socket::send_all(ConstBuffer data, int flags, std::size_t& sent) noexcept {
-  Deadline deadline(timeout_);
+long Socket::send_all(ConstBuffer data, int flags, std::size_t& sent, Deadline& deadline) noexcept {
   do {
     const ConstBuffer rest(data.data() + sent, data.size() - sent);
     const Result result = send_once(rest, flags, nullptr, deadline);
@@ -61,12 +70,16 @@ long Socket::send_all(ConstBuffer data, int flags, std::size_t& sent) noexcept {
 
 void Socket::sendall(ConstBuffer data, int flags) {
   std::size_t sent = 0;
-  if (const Result result = send_all(data, flags, sent); result < 0) fail(result, "sendall", sent);
+  Deadline deadline(timeout_);
+  if (const Result result = send_all(data, flags, sent, deadline); result < 0) {
+    fail(result, "sendall", sent);
+  }
 }
 
 std::size_t Socket::sendall(ConstBuffer data, int flags, std::error_code& error) noexcept {
   std::size_t sent = 0;
-  error = code_of(send_all(data, flags, sent));
+  Deadline deadline(timeout_);
+  error = code_of(send_all(data, flags, sent, deadline));
   return sent;
 }
 
@@ -101,17 +114,21 @@ long Socket::receive(MutableBuffer buffer, int flags, Address* sender,
   return result;
 }
 
+// How much of what is asked for a buffer is made for.
+long Socket::room_for(std::size_t bufsize, int flags, Deadline& deadline) noexcept {
+  const auto all = static_cast<Result>(std::min<std::size_t>(bufsize, LONG_MAX));
+  if (bufsize <= kChunk || (type_ == SOCK_STREAM && flags & MSG_WAITALL)) return all;
+  if (type_ == SOCK_STREAM || is_internet(family_)) return kChunk;
+  // Such a message may be longer than any of the internet's, and what does not fit is lost.
+  const Result next = receive({nullptr, 0}, flags | MSG_PEEK | MSG_TRUNC, nullptr, deadline);
+  return next < 0 ? next : std::clamp<Result>(next, 1, all);
+}
+
 long Socket::receive_string(std::string& data, std::size_t bufsize, int flags, Address* sender) {
   Deadline deadline(timeout_);
-  std::size_t room = std::min(bufsize, kChunk);
-  if (bufsize > kChunk && type_ == SOCK_STREAM && flags & MSG_WAITALL) room = bufsize;
-  if (bufsize > kChunk && type_ != SOCK_STREAM && !is_internet(family_)) {
-    // Such a message may be longer than any of the internet's, and what does not fit is lost.
-    const Result next = receive({nullptr, 0}, flags | MSG_PEEK | MSG_TRUNC, nullptr, deadline);
-    if (next < 0) return next;
-    room = std::clamp<std::size_t>(next, 1, bufsize);
-  }
-
+  const Result wanted = room_for(bufsize, flags, deadline);
+  if (wanted < 0) return wanted;
+  const auto room = static_cast<std::size_t>(wanted);
   char on_stack[kStackChunk];
   std::unique_ptr<char[]> on_heap;
   if (room > kStackChunk) on_heap = std::make_unique_for_overwrite<char[]>(room);
@@ -147,7 +164,7 @@ std::size_t Socket::recv_into(MutableBuffer buffer, int flags, std::error_code& 
 
 // One part of what recv_exactly is to receive: part of `size` bytes, `before` of which are there.
 void Socket::fill(MutableBuffer part, Deadline& deadline, std::size_t before, std::size_t size) {
-  const int flags = deadline.never() ? MSG_WAITALL : 0;
+  const int flags = deadline.leaves_waiting() ? MSG_WAITALL : 0;
   for (std::size_t done = 0; done < part.size();) {
     const MutableBuffer rest(part.data() + done, part.size() - done);
     const Result result = receive(rest, flags, nullptr, deadline);

@@ -42,19 +42,24 @@ Result try_for(int fd, nanoseconds time, const Call& call) noexcept {
   return result;
 }
 
-// For what poll cannot wait for: the kernel's send timer does, in ever shorter steps.
+// For what poll cannot wait for: the kernel's send timer does, in ever shorter steps, which are
+// never long where a wakeup has to be looked for between them.
 template <class Call>
 Result by_send_timer(int fd, Deadline& deadline, const Call& call) noexcept {
-  for (;;) {
-    const nanoseconds part = kernel_part(deadline.remaining());
+  while (!cancelled()) {
+    nanoseconds part = kernel_part(deadline.remaining());
+    if (wakeup != nullptr) part = std::min<nanoseconds>(part, milliseconds(50));
     const Result result = try_for(fd, part, call);
     if (result != -EAGAIN && result != -EINTR) return result;
     if (part <= nanoseconds(0)) return wait(-1, 0, deadline);
     set_nonblocking(fd, false);  // Or another owner's O_NONBLOCK would make this loop spin.
   }
+  return -ECANCELED;
 }
 
 }  // namespace
+
+constinit thread_local Wakeup* wakeup = nullptr;
 
 void Deadline::start() noexcept {
   if (started() || never()) return;
@@ -71,7 +76,13 @@ nanoseconds Deadline::remaining() noexcept {
 }
 
 Result wait(int fd, short events, Deadline& deadline) noexcept {
-  pollfd entry{fd, events, 0};
+  pollfd entries[2] = {{fd, events, 0}, {}};
+  const Result result = wait_any(entries, 1, deadline);
+  return result < 0 ? result : entries[0].revents;
+}
+
+Result wait_any(pollfd* entries, std::size_t count, Deadline& deadline) noexcept {
+  if (wakeup != nullptr) entries[count++] = {wakeup->fd, POLLIN, 0};
   Result ready;
   do {
     timespec left{};
@@ -81,15 +92,17 @@ Result wait(int fd, short events, Deadline& deadline) noexcept {
       left.tv_sec = remaining / std::chrono::seconds(1);
       left.tv_nsec = (remaining % std::chrono::seconds(1)).count();
     }
-    ready = once([&] { return ::ppoll(&entry, 1, deadline.never() ? nullptr : &left, nullptr); });
+    ready =
+        once([&] { return ::ppoll(entries, count, deadline.never() ? nullptr : &left, nullptr); });
   } while (ready == -EINTR);
+  if (cancelled()) return -ECANCELED;
   if (ready == 0) return -ETIMEDOUT;
-  return ready < 0 ? ready : entry.revents;
+  return ready < 0 ? ready : 0;
 }
 
 bool start_receive_timer(int fd, ReceiveTimer& timer, Timeout timeout,
                          Deadline& deadline) noexcept {
-  if (timer == ReceiveTimer::forbidden || deadline.started()) return false;
+  if (timer == ReceiveTimer::forbidden || deadline.started() || wakeup != nullptr) return false;
   if (timer != ReceiveTimer::set) {
     // Below this the kernel's share is too small to be worth reading the clock first.
     if (timeout < milliseconds(100)) return false;
@@ -107,24 +120,28 @@ void stop_receive_timer(int fd, ReceiveTimer& timer) noexcept {
   timer = ReceiveTimer::off;
 }
 
-Result send_to_path(int fd, Deadline& deadline, ConstBuffer data, int flags,
-                    const Address& address) noexcept {
-  const auto call = [&](int more) {
-    return ::sendto(fd, data.data(), data.size(), flags | more, address.data(), address.size());
-  };
-  if (deadline.at_once() || flags & MSG_DONTWAIT) return transmit(fd, deadline, flags, call);
-  const int first = deadline.never() ? 0 : MSG_DONTWAIT;
+Result send_message(int fd, Deadline& deadline, const msghdr& message, int flags) noexcept {
+  const auto call = [&](int more) { return ::sendmsg(fd, &message, flags | more); };
+  const auto* name = static_cast<const sockaddr*>(message.msg_name);
+  if (message.msg_namelen < sizeof name->sa_family || name->sa_family != AF_UNIX ||
+      deadline.at_once() || flags & MSG_DONTWAIT) {
+    return transmit(fd, deadline, flags, call);
+  }
+  const int first = deadline.leaves_waiting() ? 0 : MSG_DONTWAIT;
   const Result result = retried([&] { return call(first); });
   return result == -EAGAIN ? by_send_timer(fd, deadline, [&] { return call(0); }) : result;
 }
 
 Result connect(int fd, const Address& address, Deadline& deadline) noexcept {
   const auto call = [&] { return ::connect(fd, address.data(), address.size()); };
-  const bool timed = !deadline.never() && !deadline.at_once();
+  const bool bounded = !deadline.leaves_waiting() && !deadline.at_once();
+  if (bounded && cancelled()) return -ECANCELED;
   // A Unix connect is never under way: it is made, or to be tried again.
-  if (address.family() == AF_UNIX) return timed ? by_send_timer(fd, deadline, call) : retried(call);
+  if (address.family() == AF_UNIX)
+    return bounded ? by_send_timer(fd, deadline, call) : retried(call);
 
-  Result result = timed ? try_for(fd, kernel_part(deadline.remaining()), call) : once(call);
+  const nanoseconds part = wakeup ? nanoseconds(0) : kernel_part(deadline.remaining());
+  Result result = bounded ? try_for(fd, part, call) : once(call);
   if (result == -EINTR) result = -EINPROGRESS;
   if (result != -EINPROGRESS || deadline.at_once()) return result;
   if (const Result ready = wait(fd, POLLOUT, deadline); ready < 0) return ready;

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -63,6 +64,15 @@ inline Result check(Result result, const char* operation, const Address& address
   return result;
 }
 
+/// What ends the calls of this thread from another one (cancel.hpp); as a rule there is none.
+struct Wakeup {
+  int fd;                            // Readable once it is raised.
+  std::atomic<bool> raised = false;  // Before the descriptor is.
+};
+extern constinit thread_local Wakeup* wakeup;
+
+inline bool cancelled() noexcept { return wakeup != nullptr && wakeup->raised; }
+
 /// When a call gives up: one moment for the whole call, however often it waits. It starts at the
 /// first look, so that a call which never waits never reads the clock.
 class Deadline {
@@ -70,6 +80,8 @@ class Deadline {
   explicit Deadline(Timeout timeout) noexcept : timeout_(timeout) {}
 
   bool never() const noexcept { return timeout_ == std::nullopt; }
+  /// Whether the kernel may be left to wait, since nothing but the call itself can end it.
+  bool leaves_waiting() const noexcept { return never() && wakeup == nullptr; }
   bool at_once() const noexcept { return timeout_ == std::chrono::nanoseconds(0); }
   bool started() const noexcept { return end_ != 0; }
   /// Does nothing if it has started already, or never ends.
@@ -84,14 +96,18 @@ class Deadline {
   std::int64_t end_ = 0;  // In nanoseconds of the steady clock; 0 before the start.
 };
 
-/// Waits for any of the poll(2) events, or trouble: what poll saw, or -ETIMEDOUT. With no
-/// descriptor (-1) it waits the deadline out.
+/// Waits for any of the poll(2) events, or trouble: what poll saw, or -ETIMEDOUT or -ECANCELED.
+/// With no descriptor (-1) it waits the deadline out.
 Result wait(int fd, short events, Deadline& deadline) noexcept;
+/// The same for several descriptors, each entry being told what poll saw; 0. The last entry is left
+/// free for the wakeup's.
+Result wait_any(pollfd* entries, std::size_t count, Deadline& deadline) noexcept;
 
 /// Repeats a call that does not block until it has an answer.
 template <class Call>
 Result when_ready(int fd, short events, Deadline& deadline, const Call& call) noexcept {
   for (bool hung_up = false;;) {
+    if (cancelled() && !deadline.at_once()) return -ECANCELED;
     const Result result = retried(call);
     if (result != -EAGAIN || deadline.at_once()) return result;
     // Nothing will ever come: a Unix listener that was shut down says so to poll alone.
@@ -121,7 +137,7 @@ Result receive(int fd, ReceiveTimer& timer, Timeout timeout, Deadline& deadline,
   if (deadline.at_once() || flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) {
     return retried([&] { return call(flags | MSG_DONTWAIT); });
   }
-  if (!deadline.never()) {
+  if (!deadline.leaves_waiting()) {
     // MSG_WAITALL would return what has come when the kernel's timer ends, too early.
     if (!(flags & MSG_WAITALL) && start_receive_timer(fd, timer, timeout, deadline)) {
       const Result result = once([&] { return call(flags); });
@@ -138,14 +154,12 @@ Result transmit(int fd, Deadline& deadline, int flags, const Call& call) noexcep
   if (deadline.at_once() || flags & MSG_DONTWAIT) {
     return retried([&] { return call(flags | MSG_DONTWAIT); });
   }
-  if (!deadline.never()) flags |= MSG_DONTWAIT;
+  if (!deadline.leaves_waiting()) flags |= MSG_DONTWAIT;
   return when_ready(fd, POLLOUT, deadline, [&] { return call(flags); });
 }
 
-/// sendto(2) to a Unix address under a timeout: poll does not see that the receiver's queue is
-/// full.
-Result send_to_path(int fd, Deadline& deadline, ConstBuffer data, int flags,
-                    const Address& address) noexcept;
+/// sendmsg(2); to a Unix address it waits though poll does not see that the receiver is full.
+Result send_message(int fd, Deadline& deadline, const msghdr& message, int flags) noexcept;
 
 /// connect(2), and the wait for its end.
 Result connect(int fd, const Address& address, Deadline& deadline) noexcept;
@@ -161,5 +175,12 @@ Result open_socket(int family, int type, int proto) noexcept;
 Result open_pair(int family, int type, int proto, int (&fds)[2]) noexcept;
 /// accept(2), made once: for when_ready.
 int accept_once(int fd, Address& peer, bool nonblocking) noexcept;
+/// sendfile(2) until count bytes are sent, or the file ends: 0. SIGPIPE is held back. The socket
+/// must be non-blocking if there is anything but its peer to wait for.
+Result send_file(int fd, int file, std::uint64_t offset, std::uint64_t count, std::uint64_t& sent,
+                 Deadline& deadline) noexcept;
+/// A descriptor that poll finds readable once it is raised.
+Result open_wakeup() noexcept;
+void raise_wakeup(int fd) noexcept;
 
 }  // namespace thinsock

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
@@ -116,7 +117,7 @@ class DescriptorLimit {
   explicit DescriptorLimit(std::size_t left) {
     ::getrlimit(RLIMIT_NOFILE, &old_);
     rlimit limit = old_;
-    limit.rlim_cur = 256;
+    limit.rlim_cur = std::max<rlim_t>(256, open_descriptors() + 64);
     ::setrlimit(RLIMIT_NOFILE, &limit);
     for (int fd; (fd = ::dup(0)) != -1;) fillers_.push_back(fd);
     for (; left > 0; --left) free_one();
@@ -140,17 +141,18 @@ class DescriptorLimit {
 /// Sends this thread a signal every few milliseconds, whose handler does not restart system calls.
 class Interrupter {
  public:
-  Interrupter() {
-    struct sigaction action {};
-    action.sa_handler = [](int) {};
-    ::sigaction(SIGUSR1, &action, nullptr);
-  }
   ~Interrupter() {
     stop_ = true;
     sender_.join();
   }
 
  private:
+  // Before the first signal is sent.
+  int installed_ = [] {
+    struct sigaction action {};
+    action.sa_handler = [](int) {};
+    return ::sigaction(SIGUSR1, &action, nullptr);
+  }();
   pthread_t target_ = ::pthread_self();
   std::atomic<bool> stop_ = false;
   std::thread sender_{[this] {

@@ -4,7 +4,9 @@
 // call; do not keep them.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -75,6 +77,28 @@ class ConstBuffer {
 
  private:
   const char* data_;
+  std::size_t size_;
+};
+
+/// Some of T, in place: {a, b, c}, or a contiguous range of T.
+template <class T>
+class ListOf {
+ public:
+  ListOf(std::initializer_list<T> list) noexcept : size_(list.size()) { data_ = list.begin(); }
+
+  template <class R>
+  requires requires(const R& range) {
+    std::size(range);
+    { std::data(range) } -> std::convertible_to<const T*>;
+  }
+  ListOf(const R& range) noexcept : data_(std::data(range)), size_(std::size(range)) {}
+
+  const T* begin() const noexcept { return data_; }
+  const T* end() const noexcept { return data_ + size_; }
+  std::size_t size() const noexcept { return size_; }
+
+ private:
+  const T* data_;
   std::size_t size_;
 };
 

@@ -13,8 +13,11 @@
 
 #include <sys/socket.h>
 
+#include <cstdint>
+#include <iosfwd>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -27,9 +30,13 @@
 namespace thinsock {
 
 struct Accepted;
+struct Ancillary;
 struct Datagram;
+struct Keepalive;
+struct Message;
 struct Received;
 class Deadline;
+class SocketStream;
 enum class DescriptorMode : unsigned char;
 enum class ReceiveTimer : unsigned char;
 
@@ -104,10 +111,24 @@ class Socket {
     return sendto(data, 0, address, error);
   }
 
+  /// Sends the file behind fd from offset on, to its end or for count bytes, without copying it
+  /// through the process, and returns how many bytes went. The timeout is one deadline for the
+  /// whole call, transferred() tells how far a failed one came, and the file's own position stays.
+  /// A pipe or anything else sendfile(2) refuses is read and sent. Streams only, and not
+  /// non-blocking: std::invalid_argument.
+  std::size_t sendfile(int fd, std::uint64_t offset = 0, std::optional<std::uint64_t> count = {});
+
+  /// Sends the buffers as one, with ancillary data beside them: one system call, which may send
+  /// less on a stream. <thinsock/message.hpp>; more than 1024 buffers are std::invalid_argument.
+  std::size_t sendmsg(ListOf<ConstBuffer> buffers);
+  std::size_t sendmsg(ListOf<ConstBuffer> buffers, ListOf<Ancillary> ancdata, int flags = 0,
+                      AddressLike address = {});
+
   /// At most bufsize bytes, on a stream also at most 64 KiB (unless MSG_WAITALL); empty once the
   /// peer has closed. A large bufsize costs nothing where little arrives. recv(0) is empty without
   /// a system call. Bytes that MSG_TRUNC counts but the kernel does not deliver are left out, or
-  /// zero. Under a timeout or after a signal MSG_WAITALL may give less: see recv_exactly. recv(2).
+  /// zero. Under a timeout, in a
+  /// CancelScope or after a signal MSG_WAITALL may give less: see recv_exactly. recv(2).
   std::string recv(std::size_t bufsize, int flags = 0);
   /// The number of bytes received, 0 once the peer has closed or if there is no room; with
   /// MSG_TRUNC the datagram's true length, which may exceed the buffer.
@@ -129,6 +150,16 @@ class Socket {
   Received recvfrom_into(MutableBuffer buffer, int flags = 0);
   Received recvfrom_into(MutableBuffer buffer, int flags, std::error_code& error) noexcept;
   Received recvfrom_into(MutableBuffer buffer, std::error_code& error) noexcept;
+
+  /// As recvfrom, with at most ancbufsize bytes of ancillary data (CMSG_SPACE(3) of each item).
+  /// <thinsock/message.hpp>.
+  Message recvmsg(std::size_t bufsize, std::size_t ancbufsize = 0, int flags = 0);
+  /// Fills one buffer after the other; Message::size tells how much came.
+  Message recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize = 0, int flags = 0);
+
+  /// A buffered std::iostream over a duplicate of the descriptor: the connection stays open until
+  /// both are closed. mode is "r", "w" or "rw". <thinsock/stream.hpp>.
+  SocketStream makefile(std::string_view mode = "rw", std::size_t buffering = 8192) const;
 
   /// Zero: calls fail at once with std::errc::operation_would_block. std::nullopt: they wait for
   /// ever. Else each call has that long as a whole, then throws TimeoutError.
@@ -156,6 +187,43 @@ class Socket {
   /// The option's bytes, at most size of them.
   std::string getsockopt(int level, int name, std::size_t size) const;
 
+  // The options most asked for, with their units; setsockopt covers the rest.
+
+  /// TCP: send small pieces at once instead of gathering them (Nagle). Off at first. tcp(7).
+  void set_nodelay(bool on = true);
+  bool get_nodelay() const;
+  /// TCP: after idle, ask a silent peer every interval, and give it up after count unanswered
+  /// times. Whole seconds, rounded up.
+  void set_keepalive(Timeout idle, Timeout interval, int count);
+  void set_keepalive(bool on = true);
+  /// None if off.
+  std::optional<Keepalive> get_keepalive() const;
+  /// How long close() waits for what was sent to be acknowledged: not at all by default
+  /// (std::nullopt), whole seconds, or 0s to drop it and reset the connection. socket(7).
+  void set_linger(Timeout time);
+  Timeout get_linger() const;
+  /// In bytes; the kernel doubles what is set, and get tells so.
+  void set_sendbuf(int bytes);
+  int get_sendbuf() const;
+  void set_recvbuf(int bytes);
+  int get_recvbuf() const;
+  /// UDP: allow sending to broadcast addresses.
+  void set_broadcast(bool on = true);
+  bool get_broadcast() const;
+
+  /// UDP: receive what is sent to a multicast group, on one interface, by its index (0: the
+  /// kernel's choice) or, for IPv4, by its own address. ip(7), ipv6(7).
+  void join_multicast(std::string_view group, unsigned interface = 0);
+  void join_multicast(std::string_view group, std::string_view local_address);
+  void leave_multicast(std::string_view group, unsigned interface = 0);
+  void leave_multicast(std::string_view group, std::string_view local_address);
+  /// How many routers a multicast packet may pass: 0-255, 1 at first.
+  void set_multicast_ttl(int ttl);
+  int get_multicast_ttl() const;
+  /// Whether this host gets its own multicast packets: true at first.
+  void set_multicast_loop(bool on);
+  bool get_multicast_loop() const;
+
   /// Whether the descriptor survives an exec: false until set.
   bool get_inheritable() const;
   void set_inheritable(bool inheritable);
@@ -170,7 +238,11 @@ class Socket {
   /// Another descriptor for the same socket, with the same timeout. dup(2).
   [[nodiscard]] Socket dup() const;
 
+  /// Python's repr: descriptor, family, type, protocol and addresses, or [closed].
+  std::string str() const;
+
  private:
+  friend class SocketBuf;
   friend std::pair<Socket, Socket> socketpair(int family, int type, int proto);
 
   Socket(int fd, int family, int type, Timeout timeout) noexcept;
@@ -179,9 +251,14 @@ class Socket {
   long set_mode(DescriptorMode mode) noexcept;
   long connect_to(const Address& peer) noexcept;
   long send_once(ConstBuffer data, int flags, const Address* address, Deadline& deadline) noexcept;
-  long send_all(ConstBuffer data, int flags, std::size_t& sent) noexcept;
+  long send_all(ConstBuffer data, int flags, std::size_t& sent, Deadline& deadline) noexcept;
+  long send_by_reading(int file, std::uint64_t offset, std::uint64_t count, std::uint64_t& sent,
+                       Deadline& deadline);
   long receive(MutableBuffer buffer, int flags, Address* sender, Deadline& deadline) noexcept;
+  long room_for(std::size_t bufsize, int flags, Deadline& deadline) noexcept;
   long receive_string(std::string& data, std::size_t bufsize, int flags, Address* sender);
+  Message receive_message(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags,
+                          Deadline& deadline);
   void fill(MutableBuffer part, Deadline& deadline, std::size_t before, std::size_t size);
   [[noreturn]] void fail(long result, const char* operation, std::size_t transferred = 0) const;
 
@@ -192,6 +269,8 @@ class Socket {
   mutable DescriptorMode mode_;
   ReceiveTimer receive_timer_;
 };
+
+std::ostream& operator<<(std::ostream& out, const Socket& sk);
 
 struct Accepted {
   Socket socket;
@@ -212,12 +291,22 @@ inline Received Socket::recvfrom_into(MutableBuffer buffer, std::error_code& err
   return recvfrom_into(buffer, 0, error);
 }
 
+struct Keepalive {
+  Timeout idle;
+  Timeout interval;
+  int count;
+};
+
 /// Connects a stream to the first address of a host that answers, or to a path. The timeout is one
 /// budget for all addresses, each getting an even share of what is left; the lookup counts, though
 /// nothing can cut it short. The Socket keeps the timeout. If all fail, the Error is the last one's
 /// and what() lists every address with its reason.
+///
+/// With a happy_eyeballs_delay (250ms is what RFC 8305 recommends) it does not wait for one address
+/// to fail: every delay, or as soon as one has failed, the next is tried beside the others, IPv6
+/// and IPv4 by turns; the first to be connected wins, and each may use the whole of the budget.
 Socket create_connection(AddressLike address, Timeout timeout = getdefaulttimeout(),
-                         AddressLike source = {});
+                         AddressLike source = {}, Timeout happy_eyeballs_delay = std::nullopt);
 
 struct ServerSocketOptions {
   int family = AF_INET;  ///< For a host; a path or an Address has its own.

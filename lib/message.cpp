@@ -1,0 +1,197 @@
+#include "thinsock/message.hpp"
+
+#include <algorithm>
+#include <array>
+#include <climits>
+#include <memory>
+
+#include "syscall.hpp"
+
+namespace thinsock {
+
+namespace {
+
+constexpr std::size_t kMaxBuffers = IOV_MAX;
+
+// The buffers of one call as the kernel wants them.
+class Vector {
+ public:
+  template <class Buffer>
+  explicit Vector(const ListOf<Buffer>& buffers) : size_(buffers.size()) {
+    if (size_ > kMaxBuffers) {
+      throw std::invalid_argument("at most " + std::to_string(kMaxBuffers) +
+                                  " buffers in one message, not " + std::to_string(size_));
+    }
+    iovec* next = entries_.data();
+    for (const Buffer& buffer : buffers)
+      *next++ = {const_cast<char*>(buffer.data()), buffer.size()};
+  }
+
+  void into(msghdr& header) {
+    header.msg_iov = entries_.data();
+    header.msg_iovlen = size_;
+  }
+
+ private:
+  std::size_t size_;
+  std::array<iovec, kMaxBuffers> entries_;
+};
+
+std::string packed(const ListOf<Ancillary>& ancdata) {
+  std::size_t size = 0;
+  for (const Ancillary& item : ancdata) size += CMSG_SPACE(item.data.size());
+  std::string control(size, '\0');
+  std::size_t at = 0;
+  for (const Ancillary& item : ancdata) {
+    cmsghdr head{};
+    head.cmsg_len = CMSG_LEN(item.data.size());
+    head.cmsg_level = item.level;
+    head.cmsg_type = item.type;
+    std::memcpy(control.data() + at, &head, sizeof head);
+    item.data.copy(control.data() + at + CMSG_LEN(0), item.data.size());
+    at += CMSG_SPACE(item.data.size());
+  }
+  return control;
+}
+
+template <class Item>
+void for_each_item(std::string_view control, const Item& item) {
+  while (control.size() >= CMSG_LEN(0)) {
+    cmsghdr head;
+    std::memcpy(&head, control.data(), sizeof head);
+    if (head.cmsg_len < CMSG_LEN(0)) return;
+    const std::size_t length = std::min<std::size_t>(head.cmsg_len, control.size());
+    item(head, control.substr(CMSG_LEN(0), length - CMSG_LEN(0)));
+    control.remove_prefix(std::min(CMSG_ALIGN(length), control.size()));
+  }
+}
+
+// Room for ancillary data and the descriptors in it, made before the call: once they have come,
+// nothing may fail before they are owned.
+class Control {
+ public:
+  explicit Control(std::size_t size) : bytes_(std::make_unique<char[]>(size)), size_(size) {
+    message_.fds.reserve(std::min(size / sizeof(int), kMaxDescriptors));
+  }
+
+  void into(msghdr& header) {
+    header.msg_control = size_ > 0 ? bytes_.get() : nullptr;
+    header.msg_controllen = size_;
+  }
+
+  Message message(std::size_t size) && {
+    const std::string_view control(bytes_.get(), size);
+    for_each_item(control, [&](const cmsghdr& head, std::string_view data) {
+      if (brings_descriptors(head)) own(data);
+    });
+    for_each_item(control, [&](const cmsghdr& head, std::string_view data) {
+      if (brings_descriptors(head)) return;
+      message_.ancdata.emplace_back(head.cmsg_level, head.cmsg_type, data);
+    });
+    return std::move(message_);
+  }
+
+ private:
+  static constexpr std::size_t kMaxDescriptors = 253 + 1;  // The kernel's SCM_MAX_FD, and a pidfd.
+  static constexpr int kScmPidfd = 4;                      // Of Linux 6.5, newer than many headers.
+
+  static bool brings_descriptors(const cmsghdr& head) noexcept {
+    return head.cmsg_level == SOL_SOCKET &&
+           (head.cmsg_type == SCM_RIGHTS || head.cmsg_type == kScmPidfd);
+  }
+
+  void own(std::string_view data) noexcept {
+    for (; data.size() >= sizeof(int); data.remove_prefix(sizeof(int))) {
+      int fd;
+      std::memcpy(&fd, data.data(), sizeof fd);
+      message_.fds.emplace_back(fd);
+    }
+  }
+
+  std::unique_ptr<char[]> bytes_;
+  std::size_t size_;
+  Message message_;
+};
+
+}  // namespace
+
+void Descriptor::close() noexcept {
+  if (fd_ != -1) close_descriptor(detach());
+}
+
+std::size_t Socket::sendmsg(ListOf<ConstBuffer> buffers) { return sendmsg(buffers, {}); }
+
+std::size_t Socket::sendmsg(ListOf<ConstBuffer> buffers, ListOf<Ancillary> ancdata, int flags,
+                            AddressLike address) {
+  msghdr header{};
+  Vector vector(buffers);
+  vector.into(header);
+  std::string control = packed(ancdata);
+  header.msg_control = control.empty() ? nullptr : control.data();
+  header.msg_controllen = control.size();
+  Address storage;
+  if (!address.empty()) {
+    storage = address.meant_on(family_, type_, 0, 0, storage);
+    header.msg_name = storage.data();
+    header.msg_namelen = storage.size();
+  }
+  Deadline deadline(timeout_);
+  const Result sent = send_message(fd_, deadline, header, flags | MSG_NOSIGNAL);
+  if (sent < 0) fail(sent, "sendmsg");
+  return static_cast<std::size_t>(sent);
+}
+
+// One recvmsg(2), and what came beside the bytes; its size is the whole datagram's.
+Message Socket::receive_message(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags,
+                                Deadline& deadline) {
+  Control control(ancbufsize);
+  Vector vector(buffers);
+  Address sender;
+  msghdr header{};
+  // Only of datagrams the kernel tells the whole length; of a stream it would throw bytes away.
+  const int tell = type_ == SOCK_STREAM ? 0 : MSG_TRUNC;
+  const Result size = thinsock::receive(fd_, receive_timer_, timeout_, deadline,
+                                        flags | tell | MSG_CMSG_CLOEXEC, [&](int f) {
+                                          vector.into(header);
+                                          control.into(header);
+                                          header.msg_name = sender.data();
+                                          header.msg_namelen = Address::capacity();
+                                          return ::recvmsg(fd_, &header, f);
+                                        });
+  if (size < 0) fail(size, "recvmsg");
+  Message message = std::move(control).message(header.msg_controllen);
+  sender.resize(header.msg_namelen);
+  message.flags = header.msg_flags & ~MSG_CMSG_CLOEXEC;
+  message.address = sender;
+  message.size = static_cast<std::size_t>(size);
+  return message;
+}
+
+Message Socket::recvmsg(std::size_t bufsize, std::size_t ancbufsize, int flags) {
+  Deadline deadline(timeout_);
+  const Result wanted = room_for(bufsize, flags, deadline);
+  if (wanted < 0) fail(wanted, "recvmsg");
+  const auto room = static_cast<std::size_t>(wanted);
+  const auto chunk = std::make_unique_for_overwrite<char[]>(room);
+  if (flags & MSG_TRUNC) std::memset(chunk.get(), 0, room);
+  Message message = receive_message({{chunk.get(), room}}, ancbufsize, flags, deadline);
+  message.data.assign(chunk.get(), std::min(message.size, room));
+  return message;
+}
+
+Message Socket::recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags) {
+  Deadline deadline(timeout_);
+  return receive_message(buffers, ancbufsize, flags, deadline);
+}
+
+std::size_t send_fds(Socket& sk, ListOf<ConstBuffer> buffers, ListOf<int> fds, int flags,
+                     AddressLike address) {
+  const ConstBuffer rights(fds.begin(), fds.size() * sizeof(int));
+  return sk.sendmsg(buffers, {{SOL_SOCKET, SCM_RIGHTS, rights}}, flags, address);
+}
+
+Message recv_fds(Socket& sk, std::size_t bufsize, std::size_t maxfds, int flags) {
+  return sk.recvmsg(bufsize, CMSG_LEN(maxfds * sizeof(int)), flags);
+}
+
+}  // namespace thinsock

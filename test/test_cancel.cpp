@@ -1,0 +1,562 @@
+// CancelScope: ending the blocked calls of one thread from another.
+#include "thinsock/cancel.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include <future>
+#include <memory>
+#include <optional>
+#include <stop_token>
+
+#include "support.hpp"
+#include "thinsock/message.hpp"
+#include "thinsock/stream.hpp"
+
+using namespace test;
+using std::errc;
+using std::chrono::milliseconds;
+using thinsock::Address;
+using thinsock::CancelScope;
+using thinsock::create_connection;
+using thinsock::Error;
+using thinsock::SocketStream;
+using thinsock::Timeout;
+
+namespace {
+
+using Milliseconds = std::chrono::duration<double, std::milli>;
+
+// What a stop has not ended by now it has not ended: well within kPatience.
+constexpr auto kSoon = 2500ms;
+
+Milliseconds cpu_time() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
+
+// By a socket nobody ever sends to.
+void let_pass(milliseconds time) {
+  Pair pair = unix_pair();
+  pair.server.settimeout(time);
+  std::error_code error;
+  char byte[1];
+  pair.server.recv_into(byte, error);
+}
+
+std::stop_token stopped() {
+  std::stop_source source;
+  source.request_stop();
+  return source.get_token();
+}
+
+// What came of a call.
+struct Outcome {
+  std::error_code error;
+  std::size_t transferred = 0;
+  Milliseconds time{};
+  Milliseconds cpu{};
+};
+
+template <class Call>
+Outcome outcome_of(const Call& call) {
+  Outcome outcome;
+  const Milliseconds cpu = cpu_time();
+  const Stopwatch watch;
+  try {
+    call();
+  } catch (const Error& error) {
+    outcome.error = error.code();
+    outcome.transferred = error.transferred();
+  }
+  outcome.time = watch.elapsed();
+  outcome.cpu = cpu_time() - cpu;
+  return outcome;
+}
+
+// Until no more fits. By the kernel's own calls: what is tested here should not be the tool.
+Pair filled(Pair pair, const Address& to = Address()) {
+  const std::string block(4096, 'x');
+  const int fd = pair.server.fileno();
+  const sockaddr* name = to.size() == 0 ? nullptr : to.data();
+  pollfd entry{fd, POLLOUT, 0};
+  do {
+    for (const std::size_t size : {block.size(), std::size_t(1)}) {
+      while (::sendto(fd, block.data(), size, MSG_DONTWAIT, name, to.size()) > 0) continue;
+    }
+  } while (name == nullptr && ::poll(&entry, 1, 10) == 1);
+  return pair;
+}
+
+// How much was still to be received.
+std::size_t drain(Socket& sk) {
+  std::string buf(65536, '\0');
+  std::error_code error;
+  std::size_t all = 0;
+  while (!error) all += sk.recv_into(buf, MSG_DONTWAIT, error);
+  return all;
+}
+
+// For whoever receives in another thread; in vain if nobody does.
+void wait_until_taken(const Socket& sk) {
+  pollfd entry{sk.fileno(), POLLIN, 0};
+  const Stopwatch watch;
+  while (::poll(&entry, 1, 0) == 1 && watch.elapsed() < kPatience) std::this_thread::yield();
+}
+
+// What the calls below are made on, at the server's end of it.
+Pair tcp() { return tcp_pair(); }
+Pair tcp6() { return tcp_pair(AF_INET6); }
+Pair stream() { return unix_pair(); }
+Pair packets() { return unix_pair(SOCK_SEQPACKET); }
+Pair full_stream() { return filled(stream()); }
+Pair listening() { return {patient(Socket()), listener()}; }
+Pair full_queue() {
+  Pair pair{patient(Socket(AF_UNIX, SOCK_DGRAM)), patient(Socket(AF_UNIX, SOCK_DGRAM))};
+  pair.client.bind("");
+  const Address name = pair.client.getsockname();
+  return filled(std::move(pair), name);
+}
+Pair full_listener(FullListener full) { return {std::move(full.first), std::move(full.lst)}; }
+Pair tcp_backlog() { return full_listener(FullListener(Address("127.0.0.1", 0))); }
+Pair unix_backlog() { return full_listener(FullListener("", AF_UNIX)); }
+
+// What lets such a call go on, and the next one.
+void give(Pair& p) { p.client.sendall("xxx\n"); }
+void take(Pair& p) { drain(p.client); }
+void come(Pair& p) { p.client.connect(p.server.getsockname()); }
+void admit(Pair& p) { patient(p.server.dup()).accept(); }
+
+void connect(Pair& p) {
+  Socket sk(p.server.family());
+  sk.settimeout(p.server.gettimeout());
+  sk.connect(p.server.getsockname());
+}
+
+void create(Pair& p, Timeout delay) {
+  create_connection(p.server.getsockname(), p.server.gettimeout(), {}, delay);
+}
+
+void readline(Pair& p) {
+  SocketStream in = p.server.makefile("r");
+  in.exceptions(std::ios::badbit);
+  in.readline();
+}
+
+void sendfile(Pair& p) {
+  const thinsock::Descriptor file(::memfd_create("one byte", MFD_CLOEXEC));
+  p.server.sendfile(::pwrite(file.fileno(), "x", 1, 0) == 1 ? file.fileno() : -1);
+}
+
+void sendfile_of_a_pipe(Pair& p) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) < 0) return;
+  const thinsock::Descriptor in(ends[0]);
+  thinsock::Descriptor out(ends[1]);
+  if (::write(out.fileno(), "x", 1) == 1) out.close();
+  p.server.sendfile(in.fileno());
+}
+
+// A call that has to wait.
+struct Kind {
+  const char* name;
+  Pair (*ends)();
+  void (*call)(Pair&);
+  void (*release)(Pair&);
+};
+
+char sink[16];
+const thinsock::ConstBuffer kTwo[] = {"x", "x"};
+
+const Kind kKinds[] = {
+    {"accept", listening, [](Pair& p) { p.server.accept(); }, come},
+    {"recv", tcp, [](Pair& p) { p.server.recv(9); }, give},
+    {"recv of a message", packets, [](Pair& p) { p.server.recv(1 << 20); }, give},
+    {"recv_into", stream, [](Pair& p) { p.server.recv_into(sink); }, give},
+    {"recv_exactly", tcp6, [](Pair& p) { p.server.recv_exactly(4); }, give},
+    {"recvfrom", packets, [](Pair& p) { p.server.recvfrom(9); }, give},
+    {"recvmsg", stream, [](Pair& p) { p.server.recvmsg(9, 64); }, give},
+    {"readline", stream, readline, give},
+    {"send on Unix", full_stream, [](Pair& p) { p.server.send("x"); }, take},
+    {"sendall", full_stream, [](Pair& p) { p.server.sendall("xx"); }, take},
+    {"sendmsg", full_stream, [](Pair& p) { p.server.sendmsg(kTwo); }, take},
+    {"sendfile", full_stream, sendfile, take},
+    {"sendfile of a pipe", full_stream, sendfile_of_a_pipe, take},
+    {"sendto", full_queue, [](Pair& p) { p.server.sendto("x", p.client.getsockname()); }, take},
+    {"connect on TCP", tcp_backlog, connect, admit},
+    {"connect on Unix", unix_backlog, connect, admit},
+    {"create_connection", tcp_backlog, [](Pair& p) { create(p, std::nullopt); }, admit},
+    {"create_connection, delay", tcp_backlog, [](Pair& p) { create(p, 250ms); }, admit},
+    {"create_connection to a path", unix_backlog, [](Pair& p) { create(p, std::nullopt); }, admit},
+};
+
+// A call under way in a scope of its own thread, which is left behind if the call hangs.
+class Running {
+ public:
+  Running(const Kind& kind, Timeout timeout, std::stop_token token, bool interrupted = false)
+      : kind_(kind), ends_(std::make_shared<Pair>(kind.ends())) {
+    ends_->server.settimeout(timeout);
+    std::packaged_task<Outcome()> task([&kind, token, interrupted, ends = ends_] {
+      std::optional<Interrupter> interrupter;
+      if (interrupted) interrupter.emplace();
+      const CancelScope scope(token);
+      return outcome_of([&] { kind.call(*ends); });
+    });
+    outcome_ = task.get_future();
+    thread_ = std::thread(std::move(task));
+  }
+  Running(Running&&) = default;
+  ~Running() {
+    if (!thread_.joinable()) return;
+    ended() ? thread_.join() : thread_.detach();
+  }
+
+  const char* name() const { return kind_.name; }
+  void release() { kind_.release(*ends_); }
+  void call_again() {
+    ends_->server.settimeout(kPatience);
+    kind_.call(*ends_);
+  }
+  Outcome outcome() {
+    INFO(name());
+    REQUIRE(ended());
+    thread_.join();
+    return outcome_.get();
+  }
+
+ private:
+  bool ended() const { return outcome_.wait_for(2 * kPatience) == std::future_status::ready; }
+
+  const Kind& kind_;
+  std::shared_ptr<Pair> ends_;
+  std::future<Outcome> outcome_;
+  std::thread thread_;
+};
+
+std::vector<Running> all_running(Timeout timeout, std::stop_token token, bool interrupted = false) {
+  std::vector<Running> all;
+  for (const Kind& kind : kKinds) all.emplace_back(kind, timeout, token, interrupted);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("a stop ends every call that would wait", "[cancel]") {
+  const Timeout timeout = GENERATE(Timeout(), Timeout(kPatience));
+  const bool before = GENERATE(true, false);
+  std::stop_source source;
+  if (before) source.request_stop();
+  std::vector<Running> all = all_running(timeout, source.get_token());
+  if (!before) let_pass(50ms);
+  const Stopwatch watch;
+  source.request_stop();
+  for (Running& running : all) {
+    const Outcome outcome = running.outcome();
+    INFO(running.name() << ": " << outcome.error.message());
+    CHECK(outcome.error == errc::operation_canceled);
+    CHECK(outcome.transferred == 0);
+    CHECK(watch.elapsed() < kSoon);
+  }
+}
+
+TEST_CASE("a call that was ended can be made again", "[cancel]") {
+  std::stop_source source;
+  std::vector<Running> all = all_running(std::nullopt, source.get_token());
+  let_pass(50ms);
+  source.request_stop();
+  for (Running& running : all) {
+    INFO(running.name());
+    REQUIRE(running.outcome().error == errc::operation_canceled);
+    running.release();
+    CHECK_NOTHROW(running.call_again());
+  }
+}
+
+TEST_CASE("a call in a scope that is not stopped goes on when it can", "[cancel]") {
+  const Timeout timeout = GENERATE(Timeout(), Timeout(kPatience));
+  const bool interrupted = GENERATE(false, true);
+  const std::stop_source source;
+  const std::stop_token token = interrupted ? std::stop_token() : source.get_token();
+  std::vector<Running> all = all_running(timeout, token, interrupted);
+  let_pass(50ms);
+  for (Running& running : all) running.release();
+  for (Running& running : all) {
+    const Outcome outcome = running.outcome();
+    INFO(running.name() << ": " << outcome.error.message());
+    CHECK(outcome.error == std::error_code());
+  }
+}
+
+TEST_CASE("a call in a scope that is not stopped waits for its timeout", "[cancel]") {
+  const bool interrupted = GENERATE(false, true);
+  const std::stop_source source;
+  for (Running& running : all_running(150ms, source.get_token(), interrupted)) {
+    const Outcome outcome = running.outcome();
+    INFO(running.name() << ": " << outcome.error.message());
+    CHECK(outcome.error == errc::timed_out);
+    CHECK(outcome.time >= 150ms);
+    CHECK(outcome.time < 150ms + 1000ms);
+  }
+}
+
+TEST_CASE("a call that waits in a scope sleeps", "[cancel]") {
+  std::stop_source source;
+  std::vector<Running> all = all_running(std::nullopt, source.get_token());
+  let_pass(400ms);
+  source.request_stop();
+  for (Running& running : all) {
+    const Outcome outcome = running.outcome();
+    INFO(running.name());
+    CHECK(outcome.cpu.count() < 40);
+  }
+}
+
+TEST_CASE("what has come stays to be received after a stop", "[cancel][recv]") {
+  Pair pair = GENERATE(true, false) ? tcp_pair() : unix_pair();
+  pair.client.send("abc");
+  {
+    const CancelScope scope(stopped());
+    REQUIRE_THROWS_MATCHES(pair.server.recv(9), Error, Code(errc::operation_canceled));
+  }
+  REQUIRE(pair.server.recv(9) == "abc");
+}
+
+TEST_CASE("a recv_exactly that is stopped tells how much came", "[cancel][recv_exactly]") {
+  Pair pair = unix_pair();
+  std::stop_source source;
+  pair.client.send("abc");
+  auto outcome = std::async(std::launch::async, [&] {
+    const CancelScope scope(source.get_token());
+    return outcome_of([&] { pair.server.recv_exactly(10); });
+  });
+  wait_until_taken(pair.server);
+  source.request_stop();
+  const Outcome ended = outcome.get();
+  REQUIRE(ended.error == errc::operation_canceled);
+  REQUIRE(ended.transferred == 3);
+}
+
+TEST_CASE("a sendall that is stopped tells how much has gone", "[cancel][sendall]") {
+  Pair pair = unix_pair();
+  const bool throws = GENERATE(true, false);
+  const std::string data(16 << 20, 'x');
+  std::stop_source source;
+  auto outcome = std::async(std::launch::async, [&] {
+    const CancelScope scope(source.get_token());
+    if (throws) return outcome_of([&] { pair.server.sendall(data); });
+    Outcome by_value;
+    by_value.transferred = pair.server.sendall(data, by_value.error);
+    return by_value;
+  });
+  pollfd entry{pair.client.fileno(), POLLIN, 0};
+  REQUIRE(::poll(&entry, 1, 5000) == 1);
+  source.request_stop();
+  const Outcome ended = outcome.get();
+  REQUIRE(ended.error == errc::operation_canceled);
+  REQUIRE(ended.transferred > 0);
+  REQUIRE(ended.transferred == drain(pair.client));
+}
+
+TEST_CASE("a line that a stop has cut is still to be read", "[cancel][stream]") {
+  Pair pair = unix_pair();
+  SocketStream in = pair.server.makefile("r");
+  pair.client.send("hel");
+  std::stop_source source;
+  auto line = std::async(std::launch::async, [&] {
+    const CancelScope scope(source.get_token());
+    return in.readline();
+  });
+  wait_until_taken(pair.server);
+  source.request_stop();
+  REQUIRE(line.get().empty());
+  REQUIRE(in.error() == errc::operation_canceled);
+  in.clear();
+  pair.client.send("lo\n");
+  REQUIRE(in.readline() == "hello\n");
+}
+
+TEST_CASE("the error_code forms tell of the stop", "[cancel]") {
+  Pair pair = unix_pair();
+  Pair datagrams{udp_socket(), udp_socket()};
+  Socket lst = listener();
+  const Address to = datagrams.server.getsockname();
+  std::error_code errors[7];
+  {
+    const CancelScope scope(stopped());
+    REQUIRE(lst.accept(errors[0]).socket.fileno() == -1);
+    REQUIRE(pair.server.recv_into(sink, errors[1]) == 0);
+    REQUIRE(pair.server.recvfrom_into(sink, 0, errors[2]).size == 0);
+    REQUIRE(pair.server.send("x", errors[3]) == 0);
+    REQUIRE(pair.server.sendall("x", errors[4]) == 0);
+    REQUIRE(datagrams.client.sendto("x", to, errors[5]) == 0);
+    errors[6] = patient(Socket()).connect_ex(lst.getsockname());
+  }
+  for (const std::error_code& error : errors) CHECK(error == errc::operation_canceled);
+  REQUIRE(drain(pair.client) == 0);
+}
+
+TEST_CASE("a stop leaves calls alone that do not wait", "[cancel][settimeout]") {
+  Pair pair = unix_pair();
+  Socket lst = listener(), client;
+  for (Socket* sk : {&pair.client, &pair.server, &lst, &client}) sk->settimeout(0s);
+  const CancelScope scope(stopped());
+  const Code would_block(errc::operation_would_block);
+  SECTION("recv") {
+    REQUIRE_THROWS_MATCHES(pair.server.recv(9), Error, would_block);
+    pair.client.sendall("abc");
+    REQUIRE(pair.server.recv(9) == "abc");
+  }
+  SECTION("MSG_DONTWAIT") {
+    pair.client.settimeout(kPatience);
+    REQUIRE(pair.client.send("abc", MSG_DONTWAIT) == 3);
+    pair.server.settimeout(kPatience);
+    REQUIRE(pair.server.recv(9, MSG_DONTWAIT) == "abc");
+    REQUIRE_THROWS_MATCHES(pair.server.recv(9, MSG_DONTWAIT), Error, would_block);
+  }
+  SECTION("connect") {
+    const std::error_code error = client.connect_ex(lst.getsockname());
+    REQUIRE((!error || error == errc::operation_in_progress));
+  }
+  SECTION("accept") { REQUIRE_THROWS_MATCHES(lst.accept(), Error, would_block); }
+}
+
+TEST_CASE("a stop that races with a call is not lost, nor is a byte", "[cancel][threads]") {
+  Pair pair = unix_pair();
+  const bool with_data = GENERATE(false, true);
+  for (int i = 0; i < 1000; ++i) {
+    std::stop_source source;
+    std::error_code error;
+    std::atomic<bool> ready = false;
+    auto received = std::async(std::launch::async, [&] {
+      const CancelScope scope(source.get_token());
+      ready = true;
+      return pair.server.recv_into(sink, error);
+    });
+    while (!ready) std::this_thread::yield();
+    if (with_data && i % 2 == 0) pair.client.send("x");
+    source.request_stop();
+    if (with_data && i % 2 == 1) pair.client.send("x");
+    const std::size_t size = received.get();
+    if (size == 0) REQUIRE(error == errc::operation_canceled);
+    REQUIRE(size + drain(pair.server) == with_data);
+  }
+}
+
+TEST_CASE("a stopped accept leaves a blocking listener blocking", "[cancel][accept]") {
+  Socket lst = listener();
+  lst.settimeout(std::nullopt);
+  {
+    const CancelScope scope(stopped());
+    REQUIRE_THROWS_MATCHES(lst.accept(), Error, Code(errc::operation_canceled));
+  }
+  REQUIRE_FALSE(::fcntl(lst.fileno(), F_GETFL) & O_NONBLOCK);
+}
+
+TEST_CASE("a stop does not end calls of another thread", "[cancel][threads]") {
+  Pair pair = unix_pair();
+  Socket copy = pair.server.dup();
+  auto other = std::async(std::launch::async, [&] { return copy.recv(9); });
+  let_pass(30ms);
+  {
+    const CancelScope scope(stopped());
+    REQUIRE_THROWS_MATCHES(pair.server.recv(9), Error, Code(errc::operation_canceled));
+  }
+  pair.client.send("abc");
+  REQUIRE(other.get() == "abc");
+}
+
+TEST_CASE("in a scope within a scope either stop counts", "[cancel]") {
+  Pair pair = unix_pair();
+  const Code canceled(errc::operation_canceled);
+  std::stop_source outer, inner;
+  std::optional<CancelScope> outer_scope(outer.get_token());
+  std::optional<CancelScope> inner_scope(inner.get_token());
+  pair.server.settimeout(3ms);
+  REQUIRE_THROWS_AS(pair.server.recv(9), thinsock::TimeoutError);
+  SECTION("the inner one, until its scope ends") {
+    inner.request_stop();
+    REQUIRE_THROWS_MATCHES(pair.server.recv(9), Error, canceled);
+    inner_scope.reset();
+    REQUIRE_THROWS_AS(pair.server.recv(9), thinsock::TimeoutError);
+  }
+  SECTION("the outer one, in both") {
+    outer.request_stop();
+    REQUIRE_THROWS_MATCHES(pair.server.recv(9), Error, canceled);
+    inner_scope.reset();
+    REQUIRE_THROWS_MATCHES(pair.server.recv(9), Error, canceled);
+  }
+  SECTION("the outer one, in a third scope of a call that waits") {
+    pair.server.settimeout(kPatience);
+    const CancelScope third{std::stop_token()};
+    auto stop = std::async(std::launch::async, [&] {
+      let_pass(30ms);
+      outer.request_stop();
+    });
+    REQUIRE_THROWS_MATCHES(pair.server.recv(9), Error, canceled);
+  }
+  SECTION("the outer one, after the inner scope") {
+    inner_scope.reset();
+    outer.request_stop();
+    REQUIRE_THROWS_MATCHES(pair.server.recv(9), Error, canceled);
+  }
+  SECTION("the outer one, before the inner scope") {
+    inner_scope.reset();
+    outer.request_stop();
+    inner_scope.emplace(inner.get_token());
+    REQUIRE_THROWS_MATCHES(pair.server.recv(9), Error, canceled);
+  }
+  inner_scope.reset();
+  outer_scope.reset();
+  pair.client.send("abc");
+  REQUIRE(pair.server.recv(9) == "abc");
+}
+
+TEST_CASE("a stopped scope ends create_connection though it would fail at once", "[cancel]") {
+  const TempDir dir;
+  const RefusingPort refusing;
+  const Timeout delay = GENERATE(Timeout(), Timeout(250ms));
+  const Address nowhere(dir / "none");
+  const CancelScope scope(stopped());
+  const Code canceled(errc::operation_canceled);
+  CHECK_THROWS_MATCHES(create_connection(refusing.address, 5s, {}, delay), Error, canceled);
+  CHECK_THROWS_MATCHES(create_connection(nowhere, 5s, {}, delay), Error, canceled);
+}
+
+TEST_CASE("scopes and the calls they ended leave no descriptor behind", "[cancel]") {
+  const FullListener full(Address("127.0.0.1", 0));
+  const std::size_t before = open_descriptors();
+  for (int i = 0; i < 1000; ++i) {
+    const CancelScope outer(i % 2 == 0 ? stopped() : std::stop_token());
+    const CancelScope inner(stopped());
+    REQUIRE_THROWS_AS(create_connection(full.name, kPatience, {}, 250ms), Error);
+    REQUIRE_THROWS_AS(create_connection(full.name, kPatience), Error);
+  }
+  REQUIRE(open_descriptors() == before);
+}
+
+TEST_CASE("a scope's descriptor does not survive an exec", "[cancel]") {
+  const int next = ::dup(0);
+  ::close(next);
+  const CancelScope scope{std::stop_token()};
+  REQUIRE(::fcntl(next, F_GETFD) == FD_CLOEXEC);
+}
+
+TEST_CASE("a scope that cannot be made throws and ends nothing", "[cancel]") {
+  Pair pair = unix_pair();
+  REQUIRE_THROWS_AS(Socket(-1), Error);
+  std::optional<CancelScope> outer;
+  if (GENERATE(true, false)) outer.emplace(std::stop_token());
+  std::stop_source source;
+  Outcome outcome;
+  {
+    const DescriptorLimit none(0);
+    outcome = outcome_of([&] { CancelScope scope(source.get_token()); });
+  }
+  source.request_stop();
+  REQUIRE(outcome.error == errc::too_many_files_open);
+  pair.client.send("abc");
+  REQUIRE(pair.server.recv(9) == "abc");
+}
