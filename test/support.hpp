@@ -1,17 +1,21 @@
 // What the tests share: real sockets on loopback, each with a deadline, and the kernel's own view.
 #pragma once
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <ctime>
 #include <filesystem>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -57,11 +61,56 @@ inline Pair tcp_pair(int family = AF_INET) {
   return {std::move(client), patient(lst.accept().socket)};
 }
 
-/// A UDP socket bound to a free port of 127.0.0.1.
-inline Socket udp_socket() {
-  Socket sk = patient(Socket(AF_INET, SOCK_DGRAM));
-  sk.bind({"127.0.0.1", 0});
+/// A datagram socket bound to an abstract name of the kernel's choice, or to a free port.
+inline Socket named_socket(int family = AF_INET) {
+  Socket sk = patient(Socket(family, SOCK_DGRAM));
+  if (family == AF_UNIX) {
+    sk.bind("");
+  } else {
+    sk.bind({family == AF_INET6 ? "::1" : "127.0.0.1", 0});
+  }
   return sk;
+}
+
+inline Pair udp_pair(int family = AF_INET) {
+  Pair pair{named_socket(family), named_socket(family)};
+  pair.client.connect(pair.server.getsockname());
+  pair.server.connect(pair.client.getsockname());
+  return pair;
+}
+
+using MakePair = Pair (*)();
+
+/// Each kind of stream, one after the other; then of what keeps messages apart; then both.
+inline Pair stream_pair() {
+  return GENERATE(
+      Catch::Generators::as<MakePair>{}, [] { return tcp_pair(AF_INET); },
+      [] { return tcp_pair(AF_INET6); }, [] { return unix_pair(); })();
+}
+
+inline Pair message_pair() {
+  return GENERATE(
+      Catch::Generators::as<MakePair>{}, [] { return udp_pair(AF_INET); },
+      [] { return udp_pair(AF_INET6); }, [] { return unix_pair(SOCK_DGRAM); },
+      [] { return unix_pair(SOCK_SEQPACKET); })();
+}
+
+inline Pair any_pair() { return GENERATE(true, false) ? stream_pair() : message_pair(); }
+
+/// No two blocks of it are alike, so that a lost, doubled or swapped part shows.
+inline std::string pattern(std::size_t size) {
+  std::string data(size, '\0');
+  std::uint32_t state = 1;
+  for (char& c : data) c = static_cast<char>((state = state * 1664525 + 1013904223) >> 24);
+  return data;
+}
+
+/// What has come by now; a Unix socket has it as soon as it is sent.
+inline std::string arrived(Socket& sk) {
+  std::string data(1 << 16, '\0');
+  std::error_code none;
+  data.resize(sk.recv_into(data, MSG_DONTWAIT, none));
+  return data;
 }
 
 /// A TCP address of 127.0.0.1 that refuses connections: bound, but not listening.
@@ -173,6 +222,72 @@ class Stopwatch {
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
+
+/// Whether SO_RCVTIMEO or SO_SNDTIMEO is set.
+inline bool has_timer(const Socket& sk, int option) {
+  return sk.getsockopt(SOL_SOCKET, option, sizeof(timeval)) != std::string(sizeof(timeval), '\0');
+}
+
+inline bool nonblocking(const Socket& sk) { return ::fcntl(sk.fileno(), F_GETFL) & O_NONBLOCK; }
+
+/// A default timeout until the end of the scope.
+struct DefaultTimeout {
+  explicit DefaultTimeout(thinsock::Timeout timeout) { thinsock::setdefaulttimeout(timeout); }
+  ~DefaultTimeout() { thinsock::setdefaulttimeout(old); }
+  thinsock::Timeout old = thinsock::getdefaulttimeout();
+};
+
+using Milliseconds = std::chrono::duration<double, std::milli>;
+
+/// Of this thread.
+inline Milliseconds cpu_time() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
+
+/// What came of a call.
+struct Outcome {
+  std::error_code error;
+  std::size_t transferred = 0;
+  bool is_timeout = false;
+  Milliseconds time{};
+  Milliseconds cpu{};
+};
+
+template <class Call>
+Outcome outcome_of(const Call& call) {
+  Outcome outcome;
+  const Milliseconds cpu = cpu_time();
+  const Stopwatch watch;
+  try {
+    call();
+  } catch (const thinsock::Error& error) {
+    outcome.error = error.code();
+    outcome.transferred = error.transferred();
+    outcome.is_timeout = dynamic_cast<const thinsock::TimeoutError*>(&error) != nullptr;
+  }
+  outcome.time = watch.elapsed();
+  outcome.cpu = cpu_time() - cpu;
+  return outcome;
+}
+
+/// What a call threw; no code at all if it threw nothing.
+template <class Call>
+std::error_code code_of(const Call& call) {
+  try {
+    call();
+  } catch (const thinsock::Error& error) {
+    return error.code();
+  }
+  return {};
+}
+
+/// CHECK for a child process, where the test runner cannot be used.
+inline void expect(bool holds, const std::string& seen = "", int line = __builtin_LINE()) {
+  if (holds) return;
+  throw std::runtime_error("line " + std::to_string(line) + " does not hold " + seen);
+}
 
 /// REQUIRE_THROWS_MATCHES(call, Error, Code(std::errc::connection_refused))
 class Code : public Catch::MatcherBase<thinsock::Error> {

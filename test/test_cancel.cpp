@@ -27,16 +27,8 @@ using thinsock::Timeout;
 
 namespace {
 
-using Milliseconds = std::chrono::duration<double, std::milli>;
-
 // What a stop has not ended by now it has not ended: well within kPatience.
 constexpr auto kSoon = 2500ms;
-
-Milliseconds cpu_time() {
-  timespec now{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
-}
 
 // By a socket nobody ever sends to.
 void let_pass(milliseconds time) {
@@ -51,30 +43,6 @@ std::stop_token stopped() {
   std::stop_source source;
   source.request_stop();
   return source.get_token();
-}
-
-// What came of a call.
-struct Outcome {
-  std::error_code error;
-  std::size_t transferred = 0;
-  Milliseconds time{};
-  Milliseconds cpu{};
-};
-
-template <class Call>
-Outcome outcome_of(const Call& call) {
-  Outcome outcome;
-  const Milliseconds cpu = cpu_time();
-  const Stopwatch watch;
-  try {
-    call();
-  } catch (const Error& error) {
-    outcome.error = error.code();
-    outcome.transferred = error.transferred();
-  }
-  outcome.time = watch.elapsed();
-  outcome.cpu = cpu_time() - cpu;
-  return outcome;
 }
 
 // Until no more fits. By the kernel's own calls: what is tested here should not be the tool.
@@ -380,7 +348,7 @@ TEST_CASE("a line that a stop has cut is still to be read", "[cancel][stream]") 
 
 TEST_CASE("the error_code forms tell of the stop", "[cancel]") {
   Pair pair = unix_pair();
-  Pair datagrams{udp_socket(), udp_socket()};
+  Pair datagrams{named_socket(), named_socket()};
   Socket lst = listener();
   const Address to = datagrams.server.getsockname();
   std::error_code errors[7];

@@ -30,12 +30,6 @@ using thinsock::TimeoutError;
 
 namespace {
 
-// CHECK for a child process, where the test runner cannot be used.
-void expect(bool holds, const std::string& seen = "", int line = __builtin_LINE()) {
-  if (holds) return;
-  throw std::runtime_error("line " + std::to_string(line) + " does not hold " + seen);
-}
-
 // The what() of an Error of this code, and a TimeoutError if it is a timeout's.
 template <class Call>
 std::string error_of(errc code, const Call& call, int line = __builtin_LINE()) {

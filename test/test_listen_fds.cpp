@@ -18,12 +18,6 @@ using thinsock::ListenFd;
 
 namespace {
 
-// CHECK for a child process, where the test runner cannot be used.
-void expect(bool holds, const std::string& seen = "", int line = __builtin_LINE()) {
-  if (holds) return;
-  throw std::runtime_error("line " + std::to_string(line) + " does not hold " + seen);
-}
-
 // The Error of this code that listen_fds throws.
 void expect_error(errc code, const std::string& text = "", int line = __builtin_LINE()) {
   try {
@@ -177,8 +171,8 @@ TEST_CASE("each of two passed listeners serves its own clients", "[listen_fds]")
 }
 
 TEST_CASE("a passed datagram socket receives", "[listen_fds]") {
-  Socket udp = udp_socket();
-  udp_socket().sendto("hello", udp.getsockname());
+  Socket udp = named_socket();
+  named_socket().sendto("hello", udp.getsockname());
   in_service({udp.fileno()}, {"1", "dns"}, [] {
     std::vector<ListenFd> fds = listen_fds();
     expect(fds.at(0).socket.type() == SOCK_DGRAM);

@@ -28,48 +28,6 @@ using thinsock::TimeoutError;
 
 namespace {
 
-// Bound to an abstract name of the kernel's choice, or to a free port.
-Socket named_socket(int family) {
-  Socket sk = patient(Socket(family, SOCK_DGRAM));
-  if (family == AF_UNIX) {
-    sk.bind("");
-  } else {
-    sk.bind({family == AF_INET6 ? "::1" : "127.0.0.1", 0});
-  }
-  return sk;
-}
-
-Pair udp_pair(int family = AF_INET) {
-  Pair pair{named_socket(family), named_socket(family)};
-  pair.client.connect(pair.server.getsockname());
-  pair.server.connect(pair.client.getsockname());
-  return pair;
-}
-
-using MakePair = Pair (*)();
-
-Pair stream_pair() {
-  return GENERATE(
-      as<MakePair>{}, [] { return tcp_pair(AF_INET); }, [] { return tcp_pair(AF_INET6); },
-      [] { return unix_pair(); })();
-}
-
-Pair message_pair() {
-  return GENERATE(
-      as<MakePair>{}, [] { return udp_pair(AF_INET); }, [] { return udp_pair(AF_INET6); },
-      [] { return unix_pair(SOCK_DGRAM); }, [] { return unix_pair(SOCK_SEQPACKET); })();
-}
-
-Pair any_pair() { return GENERATE(true, false) ? stream_pair() : message_pair(); }
-
-// No two blocks of it are alike, so that a lost, doubled or swapped part shows.
-std::string pattern(std::size_t size) {
-  std::string data(size, '\0');
-  std::uint32_t state = 1;
-  for (char& c : data) c = static_cast<char>((state = state * 1664525 + 1013904223) >> 24);
-  return data;
-}
-
 bool is_open(int fd) { return ::fcntl(fd, F_GETFD) != -1; }
 
 // The end of a pipe in which the text waits to be read.
@@ -229,8 +187,8 @@ TEST_CASE("sendmsg takes a path and a host as an address", "[message][sendmsg]")
     REQUIRE(message.address.size() == 0);
   }
   SECTION("host") {
-    Socket receiver = udp_socket();
-    udp_socket().sendmsg({"x"}, {}, 0, {"127.0.0.1", receiver.getsockname().port()});
+    Socket receiver = named_socket();
+    named_socket().sendmsg({"x"}, {}, 0, {"127.0.0.1", receiver.getsockname().port()});
     REQUIRE(receiver.recvmsg(1).data == "x");
   }
 }
@@ -242,7 +200,7 @@ TEST_CASE("an empty Address leaves sendmsg the connected peer", "[message][sendm
 }
 
 TEST_CASE("sendmsg refuses another family's address", "[message][sendmsg]") {
-  Socket sk = udp_socket();
+  Socket sk = named_socket();
   REQUIRE_THROWS_AS(sk.sendmsg({"x"}, {}, 0, "/tmp/sk"), std::invalid_argument);
   REQUIRE_THROWS_AS(sk.sendmsg({"x"}, {}, 0, {"127.0.0.1", 65536}), std::out_of_range);
   REQUIRE(sk.sendmsg({"x"}, {}, 0, sk.getsockname()) == 1);
@@ -286,7 +244,7 @@ TEST_CASE("a non-blocking sendmsg fails at once where there is no room", "[messa
 
 TEST_CASE("sendmsg passes ancillary data on to the protocol", "[message][sendmsg][ancillary]") {
   SECTION("IP_TTL") {
-    Socket sender = udp_socket(), receiver = udp_socket();
+    Socket sender = named_socket(), receiver = named_socket();
     receiver.setsockopt(IPPROTO_IP, IP_RECVTTL, 1);
     const int ttl = 42;
     sender.sendmsg({"x"}, {{IPPROTO_IP, IP_TTL, {&ttl, sizeof ttl}}}, 0, receiver.getsockname());
@@ -300,7 +258,7 @@ TEST_CASE("sendmsg passes ancillary data on to the protocol", "[message][sendmsg
     REQUIRE(pair.server.recvmsg(1, 64).get<int>(IPPROTO_IPV6, IPV6_HOPLIMIT) == 17);
   }
   SECTION("IP_PKTINFO beside IP_TTL") {
-    Socket sender = patient(Socket(AF_INET, SOCK_DGRAM)), receiver = udp_socket();
+    Socket sender = patient(Socket(AF_INET, SOCK_DGRAM)), receiver = named_socket();
     receiver.setsockopt(IPPROTO_IP, IP_RECVTTL, 1);
     in_pktinfo from{};
     from.ipi_spec_dst.s_addr = htonl(INADDR_LOOPBACK + 1);
@@ -316,7 +274,7 @@ TEST_CASE("sendmsg passes ancillary data on to the protocol", "[message][sendmsg
 }
 
 TEST_CASE("sendmsg reports ancillary data the kernel refuses", "[message][sendmsg][ancillary]") {
-  Socket sk = udp_socket();
+  Socket sk = named_socket();
   REQUIRE_THROWS_MATCHES(
       sk.sendmsg({"x"}, {{IPPROTO_IP, IP_PKTINFO, {"short"}}}, 0, sk.getsockname()), Error,
       Code(errc::invalid_argument));
@@ -495,7 +453,7 @@ TEST_CASE("messages of a closed socket fail with EBADF", "[message][sendmsg][rec
 
 TEST_CASE("recvmsg brings what the internet protocols tell", "[message][recvmsg][ancillary]") {
   SECTION("IPv4") {
-    Socket sk = udp_socket();
+    Socket sk = named_socket();
     sk.setsockopt(IPPROTO_IP, IP_PKTINFO, 1);
     sk.setsockopt(IPPROTO_IP, IP_RECVTTL, 1);
     sk.setsockopt(IPPROTO_IP, IP_TTL, 33);

@@ -14,11 +14,11 @@ using namespace std::string_literals;
 using std::nullopt;
 using std::tuple;
 using test::listener;
+using test::named_socket;
 using test::patient;
 using test::RefusingPort;
 using test::Socket;
 using test::tcp_pair;
-using test::udp_socket;
 using test::unix_pair;
 using thinsock::Address;
 
@@ -338,7 +338,7 @@ TEST_CASE("connections come about as in Python", "[python][socket][connect]") {
                 s.bind(path);
                 unix_socket().connect(path);
               });
-  python.same("a listener of datagrams", "udp().listen()", [] { udp_socket().listen(); });
+  python.same("a listener of datagrams", "udp().listen()", [] { named_socket().listen(); });
   python.same("a negative backlog", "refusing().listen(-1)",
               [] { RefusingPort().holder.listen(-1); });
   python.same("accept without listen", "refusing().accept()",

@@ -13,10 +13,10 @@ using namespace std::chrono_literals;
 using namespace std::string_literals;
 using std::nullopt;
 using std::tuple;
+using test::named_socket;
 using test::patient;
 using test::Socket;
 using test::tcp_pair;
-using test::udp_socket;
 using test::unix_pair;
 using thinsock::getaddrinfo;
 
@@ -123,7 +123,7 @@ TEST_CASE("bytes travel as in Python", "[python][socket][recv][send]") {
                 return tuple{tuple{data, sender}, tuple{more, other}};
               });
   python.same("a datagram too long", "u = udp(); u.sendto(bytes(65508), u.getsockname())", [] {
-    Socket u = udp_socket();
+    Socket u = named_socket();
     u.sendto(std::string(65508, '\0'), u.getsockname());
   });
   python.same("a stream needs no address",
@@ -135,7 +135,7 @@ TEST_CASE("bytes travel as in Python", "[python][socket][recv][send]") {
               "u, r = udp(), udp(); u.connect(r.getsockname()); r.close(); u.send(b'x'); "
               "return u.recv(1)",
               [] {
-                Socket u = udp_socket(), r = udp_socket();
+                Socket u = named_socket(), r = named_socket();
                 u.connect(r.getsockname());
                 r.close();
                 u.send("x");

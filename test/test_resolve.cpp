@@ -17,6 +17,7 @@
 
 using namespace std::string_literals;
 using std::nullopt;
+using test::code_of;
 using thinsock::Address;
 using thinsock::AddressInfo;
 using thinsock::Error;
@@ -39,17 +40,6 @@ class Resolver : public Catch::MatcherBase<ResolveError> {
  private:
   std::error_code expected_;
 };
-
-// What a call threw; no code at all if it threw nothing.
-template <class Call>
-std::error_code code_of(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.code();
-  }
-  return {};
-}
 
 // The addresses as text: in which order the system gives its wildcards depends on its routes.
 std::set<std::string> texts(const std::vector<AddressInfo>& answers) {

@@ -20,6 +20,7 @@
 // one here. Names are those of /etc/hosts alone: none of these tests asks a name server.
 
 using namespace std::string_literals;
+using test::code_of;
 using thinsock::Error;
 using thinsock::host_category;
 using thinsock::resolve_category;
@@ -80,16 +81,6 @@ bool with_own_hostname(const Check& check) {
   if (in_a_child(leave)) return in_a_child([&] { return leave() && check(); });
   WARN("not tried: a host name of one's own needs privileges");
   return true;
-}
-
-template <class Call>
-std::error_code code_of(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.code();
-  }
-  return {};
 }
 
 }  // namespace

@@ -18,21 +18,6 @@ using thinsock::TimeoutError;
 
 namespace {
 
-using MakePair = Pair (*)();
-
-Pair stream_pair() {
-  return GENERATE(
-      as<MakePair>{}, [] { return tcp_pair(); }, [] { return unix_pair(); })();
-}
-
-// No two blocks of it are alike, so that a lost, doubled or swapped part shows.
-std::string pattern(std::size_t size) {
-  std::string data(size, '\0');
-  std::uint32_t state = 1;
-  for (char& c : data) c = static_cast<char>((state = state * 1664525 + 1013904223) >> 24);
-  return data;
-}
-
 // More than any socket buffers.
 const std::string& big_text() {
   static const std::string text = pattern(8 << 20);

@@ -23,21 +23,8 @@ static_assert(sizeof(Socket) <= 16, "a Socket is a descriptor and a timeout");
 
 namespace {
 
-struct DefaultTimeout {
-  explicit DefaultTimeout(Timeout timeout) { thinsock::setdefaulttimeout(timeout); }
-  ~DefaultTimeout() { thinsock::setdefaulttimeout(old); }
-  Timeout old = thinsock::getdefaulttimeout();
-};
-
 bool is_open(int fd) { return ::fcntl(fd, F_GETFD) != -1; }
 bool close_on_exec(const Socket& sk) { return ::fcntl(sk.fileno(), F_GETFD) & FD_CLOEXEC; }
-bool nonblocking(const Socket& sk) { return ::fcntl(sk.fileno(), F_GETFL) & O_NONBLOCK; }
-
-// SO_RCVTIMEO or SO_SNDTIMEO.
-bool has_timer(const Socket& sk, int option) {
-  return sk.getsockopt(SOL_SOCKET, option, sizeof(timeval)) != std::string(sizeof(timeval), '\0');
-}
-
 }  // namespace
 
 TEST_CASE("a Socket is of the family and type it was constructed with", "[socket][construct]") {
@@ -258,7 +245,7 @@ TEST_CASE("a negative backlog counts as 0", "[socket][listen]") {
 }
 
 TEST_CASE("a datagram socket cannot listen", "[socket][listen]") {
-  REQUIRE_THROWS_MATCHES(udp_socket().listen(), Error, Code(errc::operation_not_supported));
+  REQUIRE_THROWS_MATCHES(named_socket().listen(), Error, Code(errc::operation_not_supported));
 }
 
 TEST_CASE("a descriptor is truly blocking once the timeout is gone", "[socket][settimeout]") {
@@ -266,7 +253,7 @@ TEST_CASE("a descriptor is truly blocking once the timeout is gone", "[socket][s
   sk.settimeout(200ms);
   SECTION("after an accept") { REQUIRE_THROWS_AS(sk.accept(), TimeoutError); }
   SECTION("after a recv") {
-    sk = udp_socket();
+    sk = named_socket();
     sk.settimeout(200ms);
     REQUIRE_THROWS_AS(sk.recv(1), TimeoutError);
   }

@@ -42,19 +42,6 @@ extern "C" int getaddrinfo(const char* host, const char* service, const addrinfo
 
 namespace {
 
-struct DefaultTimeout {
-  explicit DefaultTimeout(Timeout timeout) { thinsock::setdefaulttimeout(timeout); }
-  ~DefaultTimeout() { thinsock::setdefaulttimeout(old); }
-  Timeout old = thinsock::getdefaulttimeout();
-};
-
-bool nonblocking(const Socket& sk) { return ::fcntl(sk.fileno(), F_GETFL) & O_NONBLOCK; }
-
-// SO_RCVTIMEO or SO_SNDTIMEO.
-bool has_timer(const Socket& sk, int option) {
-  return sk.getsockopt(SOL_SOCKET, option, sizeof(timeval)) != std::string(sizeof(timeval), '\0');
-}
-
 bool asleep(pid_t thread) {
   std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
   std::string line;

@@ -234,7 +234,7 @@ TEST_CASE("a buffer has twice the size it was given", "[options][sendbuf][recvbu
 }
 
 TEST_CASE("sending to a broadcast address without broadcast fails with EACCES", "[broadcast]") {
-  Socket sk = udp_socket();
+  Socket sk = named_socket();
   REQUIRE_THROWS_MATCHES(sk.sendto("", {"255.255.255.255", 9}), Error,
                          Code(errc::permission_denied));
   sk.set_broadcast();

@@ -44,51 +44,6 @@ namespace {
 // What recv may have at hand beside the data.
 constexpr std::size_t kLittle = 256 * 1024;
 
-Pair udp_pair(int family = AF_INET) {
-  Pair pair{patient(Socket(family, SOCK_DGRAM)), patient(Socket(family, SOCK_DGRAM))};
-  const char* host = family == AF_INET6 ? "::1" : "127.0.0.1";
-  pair.client.bind({host, 0});
-  pair.server.bind({host, 0});
-  pair.client.connect(pair.server.getsockname());
-  pair.server.connect(pair.client.getsockname());
-  return pair;
-}
-
-using MakePair = Pair (*)();
-
-Pair stream_pair() {
-  return GENERATE(
-      as<MakePair>{}, [] { return tcp_pair(AF_INET); }, [] { return tcp_pair(AF_INET6); },
-      [] { return unix_pair(); })();
-}
-
-Pair message_pair() {
-  return GENERATE(
-      as<MakePair>{}, [] { return udp_pair(AF_INET); }, [] { return udp_pair(AF_INET6); },
-      [] { return unix_pair(SOCK_DGRAM); }, [] { return unix_pair(SOCK_SEQPACKET); })();
-}
-
-Pair any_pair() { return GENERATE(true, false) ? stream_pair() : message_pair(); }
-
-// Bound to an abstract name of the kernel's choice, or to a free port.
-Socket named_socket(int family) {
-  Socket sk = patient(Socket(family, SOCK_DGRAM));
-  if (family == AF_UNIX) {
-    sk.bind("");
-  } else {
-    sk.bind({family == AF_INET6 ? "::1" : "127.0.0.1", 0});
-  }
-  return sk;
-}
-
-// No two blocks of it are alike, so that a lost, doubled or swapped part shows.
-std::string pattern(std::size_t size) {
-  std::string data(size, '\0');
-  std::uint32_t state = 1;
-  for (char& c : data) c = static_cast<char>((state = state * 1664525 + 1013904223) >> 24);
-  return data;
-}
-
 // All that comes until the end of file.
 std::string rest_of(Socket& sk) {
   std::string all;
@@ -252,7 +207,7 @@ TEST_CASE("sendto reaches the address and shows the sender's", "[socket][sendto]
 }
 
 TEST_CASE("sendto sends no bytes as an empty datagram", "[socket][sendto]") {
-  Socket from = udp_socket(), to = udp_socket();
+  Socket from = named_socket(), to = named_socket();
   REQUIRE(from.sendto("", to.getsockname()) == 0);
   auto [data, addr] = to.recvfrom(1024);
   REQUIRE(data.empty());
@@ -260,7 +215,7 @@ TEST_CASE("sendto sends no bytes as an empty datagram", "[socket][sendto]") {
 }
 
 TEST_CASE("sendto refuses what no datagram can hold", "[socket][sendto]") {
-  Socket from = udp_socket(), to = udp_socket();
+  Socket from = named_socket(), to = named_socket();
   const std::string largest = pattern(65507);
   REQUIRE_THROWS_MATCHES(from.sendto(largest + 'x', to.getsockname()), Error,
                          Code(errc::message_size));
@@ -281,7 +236,7 @@ TEST_CASE("sendto to a path that is not there leaves the Socket usable", "[socke
 }
 
 TEST_CASE("sendto with an error_code tells that a host does not resolve", "[socket][sendto]") {
-  Socket sk = udp_socket();
+  Socket sk = named_socket();
   std::error_code error;
   REQUIRE(sk.sendto("x", {"::1", 9}, error) == 0);
   REQUIRE(error.category() == thinsock::resolve_category());
@@ -318,7 +273,7 @@ TEST_CASE("UDP tells of a closed port on the next call and stays usable", "[sock
   SECTION("send") {
     REQUIRE_THROWS_MATCHES(pair.client.send("x"), Error, Code(errc::connection_refused));
   }
-  Socket other = udp_socket();
+  Socket other = named_socket();
   REQUIRE(pair.client.sendto("x", other.getsockname()) == 1);
   REQUIRE(other.recv(1) == "x");
 }
@@ -622,7 +577,7 @@ TEST_CASE("recvfrom gives no address where the kernel names no sender", "[socket
 }
 
 TEST_CASE("a recvfrom that fails gives no address", "[socket][recvfrom]") {
-  Socket sk = udp_socket();
+  Socket sk = named_socket();
   sk.settimeout(GENERATE(Timeout(0s), Timeout(3ms)));
   char buf[1];
   std::error_code error;

@@ -29,22 +29,6 @@ Connection connection(std::string_view mode = "rw", std::size_t buffering = 8192
   return {pair.client.makefile(mode, buffering), std::move(pair.server)};
 }
 
-// What has come by now; a Unix socket has it as soon as it is sent.
-std::string arrived(Socket& sk) {
-  std::string data(1 << 16, '\0');
-  std::error_code none;
-  data.resize(sk.recv_into(data, MSG_DONTWAIT, none));
-  return data;
-}
-
-// No two blocks of it are alike, so that a lost, doubled or swapped part shows.
-std::string pattern(std::size_t size) {
-  std::string data(size, '\0');
-  std::uint32_t state = 1;
-  for (char& c : data) c = static_cast<char>((state = state * 1664525 + 1013904223) >> 24);
-  return data;
-}
-
 std::string taken(SocketStream& stream, std::size_t size) {
   std::string data(size, '\0');
   stream.read(data.data(), static_cast<std::streamsize>(size));

@@ -23,14 +23,6 @@ using thinsock::TimeoutError;
 
 namespace {
 
-using Milliseconds = std::chrono::duration<double, std::milli>;
-
-Milliseconds cpu_time() {
-  timespec now{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
-}
-
 // A clock that is a socket: nobody ever sends to it.
 class Clock {
  public:
@@ -91,7 +83,7 @@ Pair connected_queue() {
 }
 
 Pair udp_pair() {
-  Pair pair{udp_socket(), udp_socket()};
+  Pair pair{named_socket(), named_socket()};
   pair.client.connect(pair.server.getsockname());
   return pair;
 }
@@ -140,32 +132,6 @@ const Waiting kWaiting[] = {
     {"sendto a full queue", [] { return filled(unix_queue(), false); },
      [](Ends& e) { e.subject.sendto("x", e.other.getsockname()); }, take},
 };
-
-// What came of a call.
-struct Outcome {
-  std::error_code error;
-  std::size_t transferred = 0;
-  bool is_timeout = false;
-  Milliseconds time{};
-  Milliseconds cpu{};
-};
-
-template <class Call>
-Outcome outcome_of(const Call& call) {
-  Outcome outcome;
-  const Milliseconds cpu = cpu_time();
-  const Stopwatch watch;
-  try {
-    call();
-  } catch (const Error& error) {
-    outcome.error = error.code();
-    outcome.transferred = error.transferred();
-    outcome.is_timeout = dynamic_cast<const TimeoutError*>(&error) != nullptr;
-  }
-  outcome.time = watch.elapsed();
-  outcome.cpu = cpu_time() - cpu;
-  return outcome;
-}
 
 // A call under way in a thread of its own, which is left behind if the call hangs.
 class Running {
