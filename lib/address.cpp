@@ -32,7 +32,7 @@ Raw as(const Address& address) noexcept {
 template <class Raw>
 Address from(const Raw& raw, std::size_t size = sizeof(Raw)) {
   Address address;
-  std::memcpy(address.data(), &raw, size);
+  std::memcpy(address.data(), &raw, sizeof raw);  // All of it: tools look beyond the size.
   address.resize(static_cast<socklen_t>(size));
   return address;
 }

@@ -47,8 +47,8 @@ std::string error_of(errc code, const Call& call, int line = __builtin_LINE()) {
 // False where the system refuses it. The loopback of it has ::1, ::2 and all of 127.0.0.0/8.
 bool enter_own_network(const std::string& hosts_file) {
   if (::unshare(CLONE_NEWNS | CLONE_NEWNET) < 0) return false;
-  if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) return false;
-  if (::mount(hosts_file.c_str(), "/etc/hosts", nullptr, MS_BIND, nullptr) < 0) return false;
+  if (::mount("none", "/", "none", MS_REC | MS_PRIVATE, nullptr) < 0) return false;
+  if (::mount(hosts_file.c_str(), "/etc/hosts", "none", MS_BIND, nullptr) < 0) return false;
   ifreq up{};
   up.ifr_name[0] = 'l';
   up.ifr_name[1] = 'o';

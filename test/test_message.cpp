@@ -588,7 +588,8 @@ TEST_CASE("descriptors beyond maxfds are closed, and told", "[message][recv_fds]
   REQUIRE(open_descriptors() == before);
 }
 
-TEST_CASE("descriptors for which the process has no room are told as lost", "[message][recv_fds]") {
+TEST_CASE("descriptors for which the process has no room are told as lost",
+          "[message][recv_fds][native]") {
   const auto room = GENERATE(std::size_t(0), std::size_t(2));
   Pair pair = unix_pair();
   REQUIRE_THROWS_AS(pair.server.recvmsg(1, 0, MSG_DONTWAIT), Error);

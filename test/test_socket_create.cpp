@@ -181,7 +181,8 @@ TEST_CASE("accept with an error_code gives no address when it fails", "[socket][
   REQUIRE(lst.accept(error).address.size() == 0);
 }
 
-TEST_CASE("accept without a free descriptor leaves the listener usable", "[socket][accept]") {
+TEST_CASE("accept without a free descriptor leaves the listener usable",
+          "[socket][accept][native]") {
   Socket lst = listener(), client;
   client.connect(lst.getsockname());
   const std::size_t before = open_descriptors();
@@ -549,7 +550,7 @@ TEST_CASE("socketpair with SOCK_NONBLOCK makes both ends non-blocking", "[socket
   }
 }
 
-TEST_CASE("socketpair that fails leaks nothing", "[socketpair]") {
+TEST_CASE("socketpair that fails leaks nothing", "[socketpair][native]") {
   const std::size_t before = open_descriptors();
   REQUIRE_THROWS_MATCHES(thinsock::socketpair(AF_INET), Error, Code(errc::operation_not_supported));
   {

@@ -226,7 +226,7 @@ TEST_CASE("a call waits for its timeout and not less", "[socket][settimeout]") {
   }
 }
 
-TEST_CASE("a call ends at most 5 ms after its timeout", "[socket][settimeout]") {
+TEST_CASE("a call ends at most 5 ms after its timeout", "[socket][settimeout][native]") {
   const auto timeout = GENERATE(3ms, 50ms, 99ms, 100ms, 101ms, 300ms, 600ms);
   check_some_try(
       timeout, [](auto&) {}, [&](const Outcome& outcome) { return outcome.time <= timeout + 5ms; });
@@ -259,7 +259,7 @@ TEST_CASE("a call that waits goes on when it can", "[socket][settimeout]") {
   }
 }
 
-TEST_CASE("a call goes on at once also late in its timeout", "[socket][settimeout]") {
+TEST_CASE("a call goes on at once also late in its timeout", "[socket][settimeout][native]") {
   const auto release_late = [](std::vector<Running>& all) {
     Clock().wait(900ms);
     for (Running& running : all) running.release();
