@@ -99,7 +99,8 @@ Socket Connector::one_by_one() {
       sk.connect(to.address);
       return finished(std::move(sk));
     } catch (const Error& error) {
-      note(to, error.code());
+      if (addresses_.size() == 1) throw;
+      note(to, cancelled() ? code_of(-ECANCELED) : error.code());
       if (cancelled()) break;
     }
   }

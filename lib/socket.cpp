@@ -246,13 +246,17 @@ Socket Socket::dup() const {
   return copy;
 }
 
-// Names the peer, or where there is none what the socket itself is bound to.
-void Socket::fail(long result, const char* operation, std::size_t transferred) const {
+// With the peer's name, or where there is none what the socket itself is bound to.
+std::string Socket::named(const char* operation) const {
   Address name;
   if (name_into(name, ::getpeername, fd_) < 0) name_into(name, ::getsockname, fd_);
-  std::string what(operation);
-  if (name.port() != 0 || !name.path().empty()) what += ' ' + name.str();
-  thinsock::fail(code_of(result), what, transferred);
+  std::string text(operation);
+  if (name.port() != 0 || !name.path().empty()) text += ' ' + name.str();
+  return text;
+}
+
+void Socket::fail(long result, const char* operation, std::size_t transferred) const {
+  thinsock::fail(code_of(result), named(operation), transferred);
 }
 
 std::string Socket::str() const {

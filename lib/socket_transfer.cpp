@@ -171,8 +171,8 @@ void Socket::fill(MutableBuffer part, Deadline& deadline, std::size_t before, st
     if (result < 0) fail(result, "recv_exactly", before + done);
     if (result == 0) {
       throw EOFError({ENODATA, std::system_category()},
-                     "recv_exactly: closed by the peer after " + std::to_string(before + done) +
-                         " of " + std::to_string(size) + " bytes",
+                     named("recv_exactly") + ": closed by the peer after " +
+                         std::to_string(before + done) + " of " + std::to_string(size) + " bytes",
                      before + done);
     }
     done += static_cast<std::size_t>(result);

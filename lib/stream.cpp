@@ -37,6 +37,13 @@ std::size_t SocketBuf::receive(MutableBuffer buffer) {
   return size;
 }
 
+// Python's UnsupportedOperation: the stream was not opened for that.
+void SocketBuf::check_mode(bool allowed, const char* operation) {
+  if (allowed) return;
+  error_ = code_of(-EBADF);
+  sk_.fail(-EBADF, operation);
+}
+
 // Receives behind what has not been read yet, and makes room for it; false at the end.
 bool SocketBuf::receive_more() {
   const std::size_t unread = static_cast<std::size_t>(egptr() - gptr());
@@ -49,7 +56,8 @@ bool SocketBuf::receive_more() {
 }
 
 SocketBuf::int_type SocketBuf::underflow() {
-  if (gptr() < egptr() || (reads_ && receive_more())) return traits_type::to_int_type(*gptr());
+  check_mode(reads_, "read");
+  if (gptr() < egptr() || receive_more()) return traits_type::to_int_type(*gptr());
   return traits_type::eof();
 }
 
@@ -60,7 +68,7 @@ void SocketBuf::take(char* data, std::size_t size) {
 
 // A large piece goes past the buffer. What had come before a failure is unread again.
 std::streamsize SocketBuf::xsgetn(char* data, std::streamsize size) {
-  if (!reads_) return 0;
+  check_mode(reads_, "read");
   std::streamsize done = 0;
   try {
     for (;;) {
@@ -86,12 +94,13 @@ std::streamsize SocketBuf::xsgetn(char* data, std::streamsize size) {
 }
 
 std::string SocketBuf::line(std::size_t limit) {
+  check_mode(reads_, "read");
   for (std::size_t searched = 0;;) {
     const std::string_view unread(gptr(), static_cast<std::size_t>(egptr() - gptr()));
     const std::size_t newline = unread.find('\n', searched);
     const std::size_t length = newline == unread.npos ? unread.size() : newline + 1;
     searched = unread.size();
-    if (newline != unread.npos || length >= limit || !reads_ || !receive_more()) {
+    if (newline != unread.npos || length >= limit || !receive_more()) {
       std::string line(std::min(length, limit), '\0');
       take(line.data(), line.size());
       return line;
@@ -124,7 +133,7 @@ void SocketBuf::keep(std::string_view more) {
 }
 
 SocketBuf::int_type SocketBuf::overflow(int_type c) {
-  if (!writes_) return traits_type::eof();
+  check_mode(writes_, "write");
   if (traits_type::eq_int_type(c, traits_type::eof())) {
     flush();
   } else {
@@ -135,7 +144,7 @@ SocketBuf::int_type SocketBuf::overflow(int_type c) {
 }
 
 std::streamsize SocketBuf::xsputn(const char* data, std::streamsize size) {
-  if (!writes_) return 0;
+  check_mode(writes_, "write");
   std::string_view rest(data, static_cast<std::size_t>(size));
   if (size > epptr() - pptr()) {
     try {

@@ -47,6 +47,10 @@ std::size_t hash(const Address& address) { return std::hash<Address>()(address);
 
 }  // namespace
 
+// A null pointer, or a literal 0, is no path and no host.
+static_assert(!std::is_constructible_v<AddressLike, std::nullptr_t>);
+static_assert(!std::is_constructible_v<AddressLike, std::nullptr_t, int>);
+
 TEST_CASE("an Address without arguments is none", "[address][construct]") {
   const Address none;
   REQUIRE(none.size() == 0);

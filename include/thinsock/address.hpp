@@ -112,6 +112,7 @@ class AddressLike {
       : AddressLike(std::string_view(path, N).substr(0, std::string_view(path, N).find('\0')),
                     Kind::path) {}
   AddressLike(std::nullptr_t) = delete;
+  AddressLike(std::nullptr_t, int, std::uint32_t = 0, std::uint32_t = 0) = delete;
 
   template <PathLike P>
   AddressLike(const P& path) : AddressLike(view_of(path), Kind::path) {}

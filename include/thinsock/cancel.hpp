@@ -17,8 +17,8 @@ namespace thinsock {
 /// While it lives, every call of this thread that may block, on any Socket, ends with
 /// std::errc::operation_canceled when a stop is requested, or at once if it was before: accept,
 /// connect, the send and recv families, streams, and create_connection but for its name lookup.
-/// What had been sent or received stands, and the sockets stay usable but for one that was
-/// connecting.
+/// What had been sent or received stands (but see recv_exactly), and the sockets stay usable but
+/// for one that was connecting.
 ///
 /// Belongs to the thread that made it. In a scope within a scope either stop counts. Costs an
 /// eventfd(2), and within it a call that has to wait costs a poll(2) and is never left to the

@@ -4,6 +4,8 @@
 // A name that does not resolve is a ResolveError; <netdb.h> has the EAI_*, AI_* and NI_* constants.
 #pragma once
 
+#include <concepts>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,8 +40,11 @@ std::vector<AddressInfo> getaddrinfo(std::optional<std::string_view> host,
 std::vector<AddressInfo> getaddrinfo(std::optional<std::string_view> host, int port, int family = 0,
                                      int type = 0, int proto = 0, int flags = 0);
 
+// Python's None is std::nullopt.
 template <class... Rest>
-void getaddrinfo(std::nullptr_t, Rest&&...) = delete;  // Write std::nullopt.
+void getaddrinfo(std::nullptr_t, Rest&&...) = delete;
+template <class Host, std::same_as<std::nullptr_t> Service, class... Rest>
+void getaddrinfo(const Host&, Service, Rest&&...) = delete;
 
 struct NameInfo {
   std::string host;

@@ -30,13 +30,13 @@
 namespace thinsock {
 
 struct Accepted;
-struct Ancillary;
+struct Ancillary;  // <thinsock/message.hpp>
 struct Datagram;
 struct Keepalive;
-struct Message;
+struct Message;  // <thinsock/message.hpp>
 struct Received;
 class Deadline;
-class SocketStream;
+class SocketStream;  // <thinsock/stream.hpp>
 enum class DescriptorMode : unsigned char;
 enum class ReceiveTimer : unsigned char;
 
@@ -139,7 +139,8 @@ class Socket {
   }
 
   /// All of size bytes within one timeout, or an Error whose transferred() tells how many came:
-  /// EOFError if the peer closed first. Memory grows with what arrives, not with size.
+  /// EOFError if the peer closed first. Those are gone with recv_exactly, and in the buffer with
+  /// recv_exactly_into. Memory grows with what arrives, not with size.
   std::string recv_exactly(std::size_t size);
   void recv_exactly_into(MutableBuffer buffer);
 
@@ -231,7 +232,8 @@ class Socket {
   /// SHUT_RD, SHUT_WR or SHUT_RDWR. Wakes threads blocked in recv (end of file) or accept (EINVAL),
   /// which close() does not. shutdown(2).
   void shutdown(int how);
-  /// Does nothing if closed already. The descriptor is gone even if this throws.
+  /// Does nothing if closed already. The descriptor is gone even if this throws. Does not wake
+  /// threads that are blocked in a call: shutdown() or a CancelScope does.
   void close();
   /// The descriptor is the caller's from here on; -1 if closed already.
   [[nodiscard]] int detach() noexcept;
@@ -260,6 +262,7 @@ class Socket {
   Message receive_message(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags,
                           Deadline& deadline);
   void fill(MutableBuffer part, Deadline& deadline, std::size_t before, std::size_t size);
+  std::string named(const char* operation) const;
   [[noreturn]] void fail(long result, const char* operation, std::size_t transferred = 0) const;
 
   Timeout timeout_;

@@ -22,8 +22,9 @@ namespace thinsock {
 /// The buffers of a SocketStream, over a Socket it owns.
 class SocketBuf : public std::streambuf {
  public:
-  /// mode holds "r", "w" or both, and perhaps Python's "b"; else std::invalid_argument. rbufsize is
-  /// how much is received at once; a wbufsize of 0 sends every write as it is.
+  /// mode holds "r", "w" or both, and perhaps Python's "b"; else std::invalid_argument. What it
+  /// does not allow fails with EBADF. rbufsize is how much is received at once; a wbufsize of 0
+  /// sends every write as it is.
   SocketBuf(Socket sk, std::string_view mode, std::size_t rbufsize, std::size_t wbufsize);
   /// Sends what is left, as far as that goes.
   ~SocketBuf() override;
@@ -44,6 +45,7 @@ class SocketBuf : public std::streambuf {
  private:
   std::size_t receive(MutableBuffer buffer);
   bool receive_more();
+  void check_mode(bool allowed, const char* operation);
   void take(char* data, std::size_t size);
   void flush();
   void keep(std::string_view more);
