@@ -11,7 +11,7 @@
 #include <ostream>
 #include <stdexcept>
 
-#include "syscall.hpp"
+#include "raw_address.hpp"
 #include "thinsock/resolve.hpp"
 
 namespace thinsock {
@@ -20,22 +20,6 @@ namespace {
 
 constexpr std::size_t kPathOffset = offsetof(sockaddr_un, sun_path);
 constexpr std::size_t kPathMax = sizeof(sockaddr_un) - kPathOffset;
-
-// The address as its family's own struct; the bytes beyond its size are zero.
-template <class Raw>
-Raw as(const Address& address) noexcept {
-  Raw raw{};
-  std::memcpy(&raw, address.data(), std::min<std::size_t>(address.size(), sizeof raw));
-  return raw;
-}
-
-template <class Raw>
-Address from(const Raw& raw, std::size_t size = sizeof(Raw)) {
-  Address address;
-  std::memcpy(address.data(), &raw, sizeof raw);  // All of it: tools look beyond the size.
-  address.resize(static_cast<socklen_t>(size));
-  return address;
-}
 
 // A path ends in a NUL; an abstract name starts with one and may fill all the room.
 void check_path(std::string_view path) {
@@ -54,7 +38,7 @@ Address from_path(std::string_view path) {
   raw.sun_family = AF_UNIX;
   path.copy(raw.sun_path, path.size());
   const bool terminated = !path.empty() && path.front() != '\0';
-  return from(raw, kPathOffset + path.size() + terminated);
+  return address_from(raw, kPathOffset + path.size() + terminated);
 }
 
 std::string name_of(int family) {
@@ -86,7 +70,7 @@ Address ipv4(in_addr host, int port) {
   raw.sin_family = AF_INET;
   raw.sin_addr = host;
   raw.sin_port = htons(static_cast<in_port_t>(port));
-  return from(raw);
+  return address_from(raw);
 }
 
 Address ipv6(const in6_addr& host, int port, std::uint32_t flowinfo, std::uint32_t scope_id) {
@@ -96,7 +80,7 @@ Address ipv6(const in6_addr& host, int port, std::uint32_t flowinfo, std::uint32
   raw.sin6_port = htons(static_cast<in_port_t>(port));
   raw.sin6_flowinfo = htonl(flowinfo);
   raw.sin6_scope_id = scope_id;
-  return from(raw);
+  return address_from(raw);
 }
 
 // A name, or a numeric host with a scope.
@@ -104,7 +88,7 @@ Address looked_up(std::string_view host, int port, std::uint32_t flowinfo, std::
                   int family, int type, int proto, int flags) {
   const Address found = getaddrinfo(host, port, family, type, proto, flags).at(0).address;
   if (found.family() != AF_INET6) return found;
-  const auto raw = as<sockaddr_in6>(found);
+  const auto raw = raw_of<sockaddr_in6>(found);
   return ipv6(raw.sin6_addr, port, flowinfo, scope_id != 0 ? scope_id : raw.sin6_scope_id);
 }
 
@@ -145,10 +129,10 @@ int Address::family() const noexcept {
 std::string Address::host() const {
   char text[INET6_ADDRSTRLEN] = "";
   if (family() == AF_INET) {
-    const auto raw = as<sockaddr_in>(*this);
+    const auto raw = raw_of<sockaddr_in>(*this);
     ::inet_ntop(AF_INET, &raw.sin_addr, text, sizeof text);
   } else if (family() == AF_INET6) {
-    const auto raw = as<sockaddr_in6>(*this);
+    const auto raw = raw_of<sockaddr_in6>(*this);
     ::inet_ntop(AF_INET6, &raw.sin6_addr, text, sizeof text);
   }
   return text;
@@ -157,20 +141,20 @@ std::string Address::host() const {
 int Address::port() const noexcept {
   switch (family()) {
     case AF_INET:
-      return ntohs(as<sockaddr_in>(*this).sin_port);
+      return ntohs(raw_of<sockaddr_in>(*this).sin_port);
     case AF_INET6:
-      return ntohs(as<sockaddr_in6>(*this).sin6_port);
+      return ntohs(raw_of<sockaddr_in6>(*this).sin6_port);
     default:
       return 0;
   }
 }
 
 std::uint32_t Address::flowinfo() const noexcept {
-  return family() == AF_INET6 ? ntohl(as<sockaddr_in6>(*this).sin6_flowinfo) : 0;
+  return family() == AF_INET6 ? ntohl(raw_of<sockaddr_in6>(*this).sin6_flowinfo) : 0;
 }
 
 std::uint32_t Address::scope_id() const noexcept {
-  return family() == AF_INET6 ? as<sockaddr_in6>(*this).sin6_scope_id : 0;
+  return family() == AF_INET6 ? raw_of<sockaddr_in6>(*this).sin6_scope_id : 0;
 }
 
 std::string_view Address::path() const noexcept {

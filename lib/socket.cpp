@@ -8,7 +8,7 @@
 #include <memory>
 #include <ostream>
 
-#include "syscall.hpp"
+#include "raw_address.hpp"
 
 namespace thinsock {
 
@@ -25,15 +25,6 @@ Timeout first_timeout(int type) noexcept {
 
 int with_mode(int type, Timeout timeout) noexcept {
   return timeout == kNow ? type | SOCK_NONBLOCK : type;
-}
-
-using NameCall = int(int, sockaddr*, socklen_t*) noexcept;
-
-Result name_into(Address& address, NameCall* call, int fd) noexcept {
-  socklen_t size = Address::capacity();
-  const Result result = once([&] { return call(fd, address.data(), &size); });
-  address.resize(result < 0 ? 0 : size);
-  return result;
 }
 
 int duplicate(int fd) {
@@ -61,6 +52,8 @@ Socket::Socket(int fd, int family, int type, Timeout timeout) noexcept
 Socket::Socket(int family, int type, int proto) : Socket(-1, family, type, first_timeout(type)) {
   fd_ = static_cast<int>(check(open_socket(family, with_mode(type, timeout_), proto), "socket"));
 }
+
+Socket::Socket(std::nullopt_t) noexcept : Socket(-1, AF_UNSPEC, 0, Timeout()) {}
 
 Socket Socket::adopt(int fd) {
   Address name;
@@ -133,7 +126,7 @@ Accepted Socket::accept(std::error_code& error) noexcept {
   const bool nonblocking = accepted.socket.mode_ == DescriptorMode::nonblocking;
   const Result fd = when_ready(fd_, POLLIN, deadline,
                                [&] { return accept_once(fd_, accepted.address, nonblocking); });
-  if (deadline.never() && !waits) set_mode(DescriptorMode::blocking);
+  if (timeout_ == std::nullopt && !waits) set_mode(DescriptorMode::blocking);
   error = code_of(fd);
   if (fd >= 0) accepted.socket.fd_ = static_cast<int>(fd);
   return accepted;

@@ -9,8 +9,13 @@
 
 namespace thinsock {
 
-SocketBuf::SocketBuf(Socket sk, std::string_view mode, std::size_t rbufsize, std::size_t wbufsize)
-    : sk_(std::move(sk)),
+SocketBuf::SocketBuf(Socket&& sk, std::string_view mode, std::size_t rbufsize, std::size_t wbufsize)
+    : SocketBuf(own_, mode, rbufsize, wbufsize) {
+  own_ = std::move(sk);
+}
+
+SocketBuf::SocketBuf(Socket& sk, std::string_view mode, std::size_t rbufsize, std::size_t wbufsize)
+    : sk_(&sk),
       wbufsize_(wbufsize),
       reads_(mode.find('r') != mode.npos),
       writes_(mode.find('w') != mode.npos),
@@ -25,15 +30,15 @@ SocketBuf::SocketBuf(Socket sk, std::string_view mode, std::size_t rbufsize, std
 
 SocketBuf::~SocketBuf() {
   try {
-    flush();
+    if (!unsent_) flush();
   } catch (const Error&) {  // Whoever wants to know calls close() or flush() before.
   }
 }
 
 std::size_t SocketBuf::receive(MutableBuffer buffer) {
   flush();
-  const std::size_t size = sk_.recv_into(buffer, error_);
-  if (error_) sk_.fail(-error_.value(), "read");
+  const std::size_t size = sk_->recv_into(buffer, error_);
+  if (error_) sk_->fail(-error_.value(), "read");
   return size;
 }
 
@@ -41,7 +46,7 @@ std::size_t SocketBuf::receive(MutableBuffer buffer) {
 void SocketBuf::check_mode(bool allowed, const char* operation) {
   if (allowed) return;
   error_ = code_of(-EBADF);
-  sk_.fail(-EBADF, operation);
+  sk_->fail(-EBADF, operation);
 }
 
 // Receives behind what has not been read yet, and makes room for it; false at the end.
@@ -112,11 +117,12 @@ std::string SocketBuf::line(std::size_t limit) {
 void SocketBuf::flush() {
   const auto pending = static_cast<std::size_t>(pptr() - pbase());
   if (pending == 0) return;
-  const std::size_t sent = sk_.sendall({pbase(), pending}, error_);
+  const std::size_t sent = sk_->sendall({pbase(), pending}, error_);
+  unsent_ = sent < pending;
   out_.erase(0, sent);
   out_.resize(pending - sent);
   keep({});
-  if (error_) sk_.fail(-error_.value(), "write", sent);
+  if (error_) sk_->fail(-error_.value(), "write", sent);
 }
 
 // Makes what is pending in out_, and more, the put area.
@@ -145,18 +151,20 @@ SocketBuf::int_type SocketBuf::overflow(int_type c) {
 
 std::streamsize SocketBuf::xsputn(const char* data, std::streamsize size) {
   check_mode(writes_, "write");
+  if (std::exchange(late_, false)) flush();
   std::string_view rest(data, static_cast<std::size_t>(size));
   if (size > epptr() - pptr()) {
     try {
       flush();
       if (rest.size() >= wbufsize_) {
-        const std::size_t sent = sk_.sendall(rest, error_);
+        const std::size_t sent = sk_->sendall(rest, error_);
         rest.remove_prefix(sent);
-        if (error_) sk_.fail(-error_.value(), "write", sent);
+        if (error_) sk_->fail(-error_.value(), "write", sent);
       }
     } catch (const Error&) {
       out_.resize(static_cast<std::size_t>(pptr() - pbase()));
       keep(rest);
+      unsent_ = true;
       throw;
     }
   }
@@ -170,25 +178,40 @@ int SocketBuf::sync() {
     flush();
     return 0;
   } catch (const Error&) {
-    // With unitbuf it is a destructor of the standard's that calls, which lets nothing through.
-    if (stream_ != nullptr && stream_->flags() & std::ios::unitbuf) return -1;
-    throw;
+    // With unitbuf it is a destructor of the standard's that calls, which lets nothing through, not
+    // even what setting badbit may throw: then the next write throws.
+    if (stream_ == nullptr || !(stream_->flags() & std::ios::unitbuf)) throw;
+    late_ = stream_->exceptions() & std::ios::badbit;
+    return late_ ? 0 : -1;
   }
 }
 
-SocketStream::SocketStream(Socket sk, std::string_view mode, std::size_t rbufsize,
+SocketStream::SocketStream(Socket& sk, std::string_view mode, std::size_t rbufsize,
                            std::size_t wbufsize)
-    : std::iostream(nullptr),
-      buf_(std::make_unique<SocketBuf>(std::move(sk), mode, rbufsize, wbufsize)) {
-  rdbuf(buf_.get());
+    : SocketStream(std::make_unique<SocketBuf>(sk, mode, rbufsize, wbufsize)) {}
+
+SocketStream::SocketStream(Socket&& sk, std::string_view mode, std::size_t rbufsize,
+                           std::size_t wbufsize)
+    : SocketStream(std::make_unique<SocketBuf>(std::move(sk), mode, rbufsize, wbufsize)) {}
+
+SocketStream::SocketStream(std::unique_ptr<SocketBuf> buf)
+    : std::iostream(buf.get()), buf_(std::move(buf)) {
   buf_->belong_to(this);
 }
 
-SocketStream::SocketStream(SocketStream&& other) noexcept
-    : std::iostream(std::move(other)), buf_(std::move(other.buf_)) {
+SocketStream::SocketStream(SocketStream&& other) noexcept : SocketStream() {
+  *this = std::move(other);
+}
+
+SocketStream& SocketStream::operator=(SocketStream&& other) noexcept {
+  if (this == &other) return *this;
+  std::iostream::operator=(std::move(other));
+  buf_ = std::move(other.buf_);
   set_rdbuf(buf_.get());
-  buf_->belong_to(this);
-  other.set_rdbuf(nullptr);
+  if (buf_) buf_->belong_to(this);
+  other.exceptions(std::ios::goodbit);
+  other.std::ios::rdbuf(nullptr);  // Sets badbit.
+  return *this;
 }
 
 // Does as the standard's own input and output functions do.
@@ -216,6 +239,7 @@ std::string SocketStream::readline(std::size_t limit) {
 }
 
 void SocketStream::close() {
+  if (!buf_) return;
   guarded([&] {
     try {
       buf_->pubsync();

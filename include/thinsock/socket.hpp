@@ -57,6 +57,8 @@ class Socket {
   /// Any family, type and protocol the kernel has; SOCK_NONBLOCK in type is settimeout(0s).
   /// Starts with the default timeout. socket(2).
   explicit Socket(int family = AF_INET, int type = SOCK_STREAM, int proto = 0);
+  /// None, as after close(): for a member that is assigned to later.
+  explicit Socket(std::nullopt_t) noexcept;
 
   /// Takes over a descriptor, which stays the caller's if this throws (ENOTSOCK, EBADF), and stays
   /// inheritable if it was. Family,

@@ -19,19 +19,20 @@
 #pragma GCC visibility push(default)  // The library hides all else.
 namespace thinsock {
 
-/// The buffers of a SocketStream, over a Socket it owns.
+/// The buffers of a SocketStream, over a Socket of its own or another's.
 class SocketBuf : public std::streambuf {
  public:
   /// mode holds "r", "w" or both, and perhaps Python's "b"; else std::invalid_argument. What it
   /// does not allow fails with EBADF. rbufsize is how much is received at once; a wbufsize of 0
   /// sends every write as it is.
-  SocketBuf(Socket sk, std::string_view mode, std::size_t rbufsize, std::size_t wbufsize);
-  /// Sends what is left, as far as that goes.
+  SocketBuf(Socket& sk, std::string_view mode, std::size_t rbufsize, std::size_t wbufsize);
+  SocketBuf(Socket&& sk, std::string_view mode, std::size_t rbufsize, std::size_t wbufsize);
+  /// Sends what is left, as far as that goes, unless it has failed before.
   ~SocketBuf() override;
 
-  Socket& socket() noexcept { return sk_; }
+  Socket& socket() noexcept { return *sk_; }
   std::error_code error() const noexcept { return error_; }
-  void belong_to(const std::ios_base* stream) noexcept { stream_ = stream; }
+  void belong_to(const std::ios* stream) noexcept { stream_ = stream; }
   /// The next line with its '\n'; without, if the limit or the end of the stream comes first.
   std::string line(std::size_t limit);
 
@@ -50,37 +51,48 @@ class SocketBuf : public std::streambuf {
   void flush();
   void keep(std::string_view more);
 
-  Socket sk_;
-  const std::ios_base* stream_ = nullptr;
+  Socket own_{std::nullopt};
+  Socket* sk_;
+  const std::ios* stream_ = nullptr;
   std::error_code error_;
   std::size_t wbufsize_;
   bool reads_, writes_;
+  bool unsent_ = false;  // Sending has failed, and was not tried again since.
+  bool late_ = false;    // And nobody has been told.
   std::string in_, out_;
 };
 
-/// A buffered stream that owns its socket: the descriptor it was given, or with makefile a
-/// duplicate, so that the connection stays open until the last of them is closed, as in Python.
+/// A buffered stream that owns its socket: the one moved into it, or with makefile a duplicate, so
+/// that the connection stays open until the last of them is closed, as in Python. Given a Socket
+/// that is not moved it uses that, which has to outlive it and costs no descriptor.
 class SocketStream : public std::iostream {
  public:
   static constexpr std::size_t kBufferSize = 8192;
 
-  explicit SocketStream(Socket sk, std::string_view mode = "rw", std::size_t rbufsize = kBufferSize,
-                        std::size_t wbufsize = kBufferSize);
+  /// A closed one: reading and writing fail. For a member that is assigned to later.
+  SocketStream() : std::iostream(nullptr) {}
+  explicit SocketStream(Socket& sk, std::string_view mode = "rw",
+                        std::size_t rbufsize = kBufferSize, std::size_t wbufsize = kBufferSize);
+  explicit SocketStream(Socket&& sk, std::string_view mode = "rw",
+                        std::size_t rbufsize = kBufferSize, std::size_t wbufsize = kBufferSize);
   SocketStream(SocketStream&& other) noexcept;
+  SocketStream& operator=(SocketStream&& other) noexcept;
 
   /// The next line with its '\n'; shorter than that where the peer ended the stream or after
   /// `limit` bytes; empty at the end (eof()) or after a failure (error()), and then still to be
   /// read.
   std::string readline(std::size_t limit = std::string::npos);
 
+  SocketBuf* rdbuf() const noexcept { return buf_.get(); }
   /// Why the last read or write failed; none if it did not.
-  std::error_code error() const noexcept { return buf_->error(); }
-  /// The stream's own Socket: its timeout is set here.
+  std::error_code error() const noexcept { return buf_ ? buf_->error() : std::error_code(); }
+  /// The stream's Socket: its timeout is set here. Not for one that is closed from the start.
   Socket& socket() noexcept { return buf_->socket(); }
   /// Sends what is left and closes.
   void close();
 
  private:
+  explicit SocketStream(std::unique_ptr<SocketBuf> buf);
   template <class Action>
   void guarded(const Action& action);
 
