@@ -100,8 +100,9 @@ Socket Connector::one_by_one() {
       return finished(std::move(sk));
     } catch (const Error& error) {
       if (addresses_.size() == 1) throw;
-      note(to, cancelled() ? code_of(-ECANCELED) : error.code());
-      if (cancelled()) break;
+      const Result stop = interrupted();
+      note(to, stop < 0 ? code_of(stop) : error.code());
+      if (stop < 0) break;
     }
   }
   give_up();
@@ -161,10 +162,9 @@ Socket Connector::side_by_side(Timeout delay) {
       running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(i));
       entries.erase(entries.begin() + static_cast<std::ptrdiff_t>(i));
     }
-    const bool over = deadline_.over();
-    if (!over && !cancelled()) continue;
-    for (const Attempt& attempt : running_)
-      note(attempt.to, code_of(over ? -ETIMEDOUT : -ECANCELED));
+    const Result stop = deadline_.over() ? -ETIMEDOUT : interrupted();
+    if (stop == 0) continue;
+    for (const Attempt& attempt : running_) note(attempt.to, code_of(stop));
     break;
   }
   give_up();
@@ -174,7 +174,7 @@ Socket Connector::side_by_side(Timeout delay) {
 
 Socket create_connection(AddressLike address, Timeout timeout, AddressLike source,
                          Timeout happy_eyeballs_delay) {
-  if (cancelled()) fail(code_of(-ECANCELED), "connect " + address.str());
+  if (const Result stop = interrupted(); stop < 0) fail(code_of(stop), "connect " + address.str());
   Connector connector(address, timeout, source);
   const bool races = happy_eyeballs_delay != std::nullopt && timeout != nanoseconds(0);
   return races && connector.has_choice() ? connector.side_by_side(happy_eyeballs_delay)

@@ -1,6 +1,7 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/sendfile.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -88,6 +89,15 @@ Result open_wakeup() noexcept {
 
 void raise_wakeup(int fd) noexcept {
   once([&] { return ::eventfd_write(fd, 1); });
+}
+
+void lower_wakeup(int fd) noexcept {
+  eventfd_t count;
+  once([&] { return ::eventfd_read(fd, &count); });
+}
+
+Result open_child(int pid) noexcept {
+  return once([&] { return ::syscall(SYS_pidfd_open, pid, 0); });
 }
 
 }  // namespace thinsock

@@ -46,7 +46,7 @@ Result try_for(int fd, nanoseconds time, const Call& call) noexcept {
 // never long where a wakeup has to be looked for between them.
 template <class Call>
 Result by_send_timer(int fd, Deadline& deadline, const Call& call) noexcept {
-  while (!cancelled()) {
+  while (interrupted() == 0) {
     nanoseconds part = kernel_part(deadline.remaining());
     if (wakeup != nullptr) part = std::min<nanoseconds>(part, milliseconds(50));
     const Result result = try_for(fd, part, call);
@@ -54,28 +54,40 @@ Result by_send_timer(int fd, Deadline& deadline, const Call& call) noexcept {
     if (part <= nanoseconds(0)) return wait(-1, 0, deadline);
     set_nonblocking(fd, false);  // Or another owner's O_NONBLOCK would make this loop spin.
   }
-  return -ECANCELED;
+  return interrupted();
 }
+
+std::int64_t now() noexcept { return std::chrono::steady_clock::now().time_since_epoch().count(); }
 
 }  // namespace
 
 constinit thread_local Wakeup* wakeup = nullptr;
 
+Result interruption() noexcept {
+  if (wakeup->raised) return -ECANCELED;
+  return wakeup->end != INT64_MAX && now() >= wakeup->end ? -ETIMEDOUT : 0;
+}
+
 void Deadline::start() noexcept {
-  if (started() || never()) return;
-  const std::int64_t now = std::chrono::steady_clock::now().time_since_epoch().count();
-  const std::int64_t length = std::optional<nanoseconds>(timeout_)->count();
-  end_ = now + std::min(length, INT64_MAX - now);
+  if (started() || timeout_ == std::nullopt) return;
+  const std::int64_t start = now(), length = std::optional<nanoseconds>(timeout_)->count();
+  end_ = start + std::min(length, INT64_MAX - start);
+}
+
+std::int64_t Deadline::end() noexcept {
+  start();
+  const std::int64_t scope = wakeup == nullptr ? INT64_MAX : wakeup->end;
+  return started() ? std::min(end_, scope) : scope;
 }
 
 nanoseconds Deadline::remaining() noexcept {
   if (never()) return nanoseconds::max();
-  start();
-  const std::int64_t now = std::chrono::steady_clock::now().time_since_epoch().count();
-  return nanoseconds(std::max<std::int64_t>(end_ - now, 0));
+  return nanoseconds(std::max<std::int64_t>(end() - now(), 0));
 }
 
 Result wait(int fd, short events, Deadline& deadline) noexcept {
+  // Or poll would go on telling of what the call it is for makes nothing of.
+  if (!deadline.never() && deadline.remaining() == nanoseconds(0)) return -ETIMEDOUT;
   pollfd entries[2] = {{fd, events, 0}, {}};
   const Result result = wait_any(entries, 1, deadline);
   return result < 0 ? result : entries[0].revents;
@@ -88,14 +100,13 @@ Result wait_any(pollfd* entries, std::size_t count, Deadline& deadline) noexcept
     timespec left{};
     if (!deadline.never()) {
       const nanoseconds remaining = deadline.remaining();
-      if (remaining == nanoseconds(0)) return -ETIMEDOUT;
       left.tv_sec = remaining / std::chrono::seconds(1);
       left.tv_nsec = (remaining % std::chrono::seconds(1)).count();
     }
     ready =
         once([&] { return ::ppoll(entries, count, deadline.never() ? nullptr : &left, nullptr); });
   } while (ready == -EINTR);
-  if (cancelled()) return -ECANCELED;
+  if (const Result stop = interrupted(); stop < 0) return stop;
   if (ready == 0) return -ETIMEDOUT;
   return ready < 0 ? ready : 0;
 }
@@ -127,6 +138,7 @@ Result send_message(int fd, Deadline& deadline, const msghdr& message, int flags
       deadline.at_once() || flags & MSG_DONTWAIT) {
     return transmit(fd, deadline, flags, call);
   }
+  if (const Result stop = interrupted(); stop < 0) return stop;
   const int first = deadline.leaves_waiting() ? 0 : MSG_DONTWAIT;
   const Result result = retried([&] { return call(first); });
   return result == -EAGAIN ? by_send_timer(fd, deadline, [&] { return call(0); }) : result;
@@ -135,7 +147,7 @@ Result send_message(int fd, Deadline& deadline, const msghdr& message, int flags
 Result connect(int fd, const Address& address, Deadline& deadline) noexcept {
   const auto call = [&] { return ::connect(fd, address.data(), address.size()); };
   const bool bounded = !deadline.leaves_waiting() && !deadline.at_once();
-  if (bounded && cancelled()) return -ECANCELED;
+  if (const Result stop = interrupted(); bounded && stop < 0) return stop;
   // A Unix connect is never under way: it is made, or to be tried again.
   if (address.family() == AF_UNIX)
     return bounded ? by_send_timer(fd, deadline, call) : retried(call);

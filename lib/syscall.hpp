@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "thinsock/address.hpp"
 #include "thinsock/buffer.hpp"
@@ -64,28 +65,57 @@ inline Result check(Result result, const char* operation, const Address& address
   return result;
 }
 
-/// What ends the calls of this thread from another one (cancel.hpp); as a rule there is none.
+/// For signal handlers: the code they interrupt may be about to look at errno.
+class ErrnoKept {
+ public:
+  ~ErrnoKept() { errno = errno_; }
+
+ private:
+  int errno_ = errno;
+};
+
+/// What ends the calls of this thread: another one, or the time (cancel.hpp). As a rule there is
+/// none.
 struct Wakeup {
-  int fd;                            // Readable once it is raised.
+  int fd;                            // Readable once it is raised; perhaps -1.
+  std::int64_t end = INT64_MAX;      // In nanoseconds of the steady clock.
   std::atomic<bool> raised = false;  // Before the descriptor is.
 };
 extern constinit thread_local Wakeup* wakeup;
 
-inline bool cancelled() noexcept { return wakeup != nullptr && wakeup->raised; }
+/// Why a call that has to wait may not go on, -ECANCELED or -ETIMEDOUT; as a rule 0.
+Result interruption() noexcept;
+inline Result interrupted() noexcept { return wakeup == nullptr ? 0 : interruption(); }
 
-/// When a call gives up: one moment for the whole call, however often it waits. It starts at the
-/// first look, so that a call which never waits never reads the clock.
+/// For calls that a CancelScope of this thread must not end.
+class OutOfScope {
+ public:
+  OutOfScope() noexcept = default;
+  OutOfScope(const OutOfScope&) = delete;
+  ~OutOfScope() { wakeup = scope_; }
+
+ private:
+  Wakeup* scope_ = std::exchange(wakeup, nullptr);
+};
+
+/// When a call gives up: one moment for the whole call, however often it waits, and not after the
+/// thread's own end of all calls. It starts at the first look, so that outside of a timed
+/// CancelScope a call which never waits never reads the clock.
 class Deadline {
  public:
   explicit Deadline(Timeout timeout) noexcept : timeout_(timeout) {}
 
-  bool never() const noexcept { return timeout_ == std::nullopt; }
+  bool never() const noexcept {
+    return timeout_ == std::nullopt && (wakeup == nullptr || wakeup->end == INT64_MAX);
+  }
   /// Whether the kernel may be left to wait, since nothing but the call itself can end it.
   bool leaves_waiting() const noexcept { return never() && wakeup == nullptr; }
   bool at_once() const noexcept { return timeout_ == std::chrono::nanoseconds(0); }
   bool started() const noexcept { return end_ != 0; }
   /// Does nothing if it has started already, or never ends.
   void start() noexcept;
+  /// The moment it ends, in nanoseconds of the steady clock; starts it.
+  std::int64_t end() noexcept;
   /// Whether a call that has done part of its work has to stop here.
   bool over() noexcept { return !never() && !at_once() && remaining().count() == 0; }
   /// Not negative; starts the deadline. The longest there is, for one that is never.
@@ -107,7 +137,7 @@ Result wait_any(pollfd* entries, std::size_t count, Deadline& deadline) noexcept
 template <class Call>
 Result when_ready(int fd, short events, Deadline& deadline, const Call& call) noexcept {
   for (bool hung_up = false;;) {
-    if (cancelled() && !deadline.at_once()) return -ECANCELED;
+    if (const Result stop = interrupted(); stop < 0 && !deadline.at_once()) return stop;
     const Result result = retried(call);
     if (result != -EAGAIN || deadline.at_once()) return result;
     // Nothing will ever come: a Unix listener that was shut down says so to poll alone.
@@ -182,5 +212,8 @@ Result send_file(int fd, int file, std::uint64_t offset, std::uint64_t count, st
 /// A descriptor that poll finds readable once it is raised.
 Result open_wakeup() noexcept;
 void raise_wakeup(int fd) noexcept;
+void lower_wakeup(int fd) noexcept;
+/// A descriptor that poll finds readable once the child process has ended.
+Result open_child(int pid) noexcept;
 
 }  // namespace thinsock

@@ -1,5 +1,6 @@
 // How long calls wait: timeouts, deadlines, signals, and descriptors that others have changed.
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/time.h>
 #include <time.h>
@@ -443,6 +444,21 @@ TEST_CASE("the copies of a listener keep their own timeouts", "[socket][dup]") {
   if (!ended) lst.shutdown(SHUT_RDWR);
   REQUIRE(ended);
   check_timed_out(outcome.get(), 3ms);
+}
+
+// Poll tells of what lies in the error queue for ever, and recv makes nothing of it.
+TEST_CASE("a recv ends in time on a socket whose errors nobody fetches", "[socket][recv]") {
+  Socket sk(AF_INET, SOCK_DGRAM);
+  sk.setsockopt(IPPROTO_IP, IP_RECVERR, 1);
+  sk.settimeout(30ms);
+  sk.connect(RefusingPort().address);
+  sk.send("x");
+  REQUIRE(code_of([&] { sk.recv(1); }) == errc::connection_refused);
+  auto outcome = std::async(std::launch::async, [&] { return outcome_of([&] { sk.recv(1); }); });
+  const bool ended = outcome.wait_for(kPatience) == std::future_status::ready;
+  if (!ended) sk.recv(1, MSG_ERRQUEUE);
+  REQUIRE(ended);
+  check_timed_out(outcome.get(), 30ms);
 }
 
 TEST_CASE("one thread receives while another sends", "[socket][threads]") {

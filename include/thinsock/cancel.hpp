@@ -1,4 +1,4 @@
-// thinsock/cancel.hpp - ending the blocked calls of one thread from another.
+// thinsock/cancel.hpp - ending the blocked calls of a thread: from another one, or by the time.
 //
 //   std::jthread reader([&](std::stop_token token) {
 //     thinsock::CancelScope scope(token);
@@ -20,12 +20,17 @@ namespace thinsock {
 /// What had been sent or received stands (but see recv_exactly), and the sockets stay usable but
 /// for one that was connecting.
 ///
-/// Belongs to the thread that made it. In a scope within a scope either stop counts. Costs an
-/// eventfd(2), and within it a call that has to wait costs a poll(2) and is never left to the
-/// kernel; only a Unix connect to a full backlog has to look for a stop every 50 ms.
+/// With a timeout they have until its end, together, and then throw TimeoutError as at the end of
+/// their own: one budget for a whole conversation, however slowly it drips.
+///
+/// Belongs to the thread that made it. In a scope within a scope either stop counts, and the
+/// earlier end. Costs an eventfd(2) unless it has but a timeout, and within it a call that has to
+/// wait costs a poll(2) and is never left to the kernel; only a Unix connect to a full backlog has
+/// to look for a stop every 50 ms.
 class CancelScope {
  public:
-  explicit CancelScope(std::stop_token token);
+  explicit CancelScope(std::stop_token token, Timeout timeout = std::nullopt);
+  explicit CancelScope(Timeout timeout);
   ~CancelScope();
   CancelScope(const CancelScope&) = delete;
   CancelScope& operator=(const CancelScope&) = delete;
