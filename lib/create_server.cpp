@@ -2,20 +2,24 @@
 
 #include <stdexcept>
 
-#include "syscall.hpp"
+#include "serving.hpp"
 #include "thinsock/socket.hpp"
 
 namespace thinsock {
 
-Socket create_server(AddressLike address, ServerSocketOptions options) {
-  const int family = address.family() == AF_UNSPEC ? options.family : address.family();
-  if (options.dualstack_ipv6 && family != AF_INET6) {
+void prepare_listener(Socket& sk, bool reuse_port, bool dualstack_ipv6) {
+  if (dualstack_ipv6 && sk.family() != AF_INET6) {
     throw std::invalid_argument("dualstack_ipv6 needs AF_INET6");
   }
+  if (reuse_port && is_internet(sk.family())) sk.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1);
+  if (sk.family() == AF_INET6) sk.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, !dualstack_ipv6);
+}
+
+Socket create_server(AddressLike address, ServerSocketOptions options) {
+  const int family = address.family() == AF_UNSPEC ? options.family : address.family();
   Socket sk(family, SOCK_STREAM);
   sk.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1);
-  if (options.reuse_port && is_internet(family)) sk.setsockopt(SOL_SOCKET, SO_REUSEPORT, 1);
-  if (family == AF_INET6) sk.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, !options.dualstack_ipv6);
+  prepare_listener(sk, options.reuse_port, options.dualstack_ipv6);
   sk.bind(address);
   sk.listen(options.backlog);
   return sk;

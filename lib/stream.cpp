@@ -121,15 +121,15 @@ void SocketBuf::flush() {
   unsent_ = sent < pending;
   out_.erase(0, sent);
   out_.resize(pending - sent);
-  keep({});
+  keep({}, wbufsize_);
   if (error_) sk_->fail(-error_.value(), "write", sent);
 }
 
-// Makes what is pending in out_, and more, the put area.
-void SocketBuf::keep(std::string_view more) {
+// Makes what is pending in out_, and more, the put area, with room in all for so many bytes.
+void SocketBuf::keep(std::string_view more, std::size_t room) {
   out_.append(more);
   const std::size_t pending = out_.size();
-  out_.resize(std::max(pending, wbufsize_));
+  out_.resize(std::max(pending, room));
   setp(out_.data(), out_.data() + out_.size());
   for (std::size_t left = pending; left > 0;) {
     const std::size_t step = std::min<std::size_t>(left, INT_MAX);
@@ -151,7 +151,6 @@ SocketBuf::int_type SocketBuf::overflow(int_type c) {
 
 std::streamsize SocketBuf::xsputn(const char* data, std::streamsize size) {
   check_mode(writes_, "write");
-  if (std::exchange(late_, false)) flush();
   std::string_view rest(data, static_cast<std::size_t>(size));
   if (size > epptr() - pptr()) {
     try {
@@ -163,7 +162,7 @@ std::streamsize SocketBuf::xsputn(const char* data, std::streamsize size) {
       }
     } catch (const Error&) {
       out_.resize(static_cast<std::size_t>(pptr() - pbase()));
-      keep(rest);
+      keep(rest, wbufsize_);
       unsent_ = true;
       throw;
     }
@@ -181,8 +180,10 @@ int SocketBuf::sync() {
     // With unitbuf it is a destructor of the standard's that calls, which lets nothing through, not
     // even what setting badbit may throw: then the next write throws.
     if (stream_ == nullptr || !(stream_->flags() & std::ios::unitbuf)) throw;
-    late_ = stream_->exceptions() & std::ios::badbit;
-    return late_ ? 0 : -1;
+    if (!(stream_->exceptions() & std::ios::badbit)) return -1;
+    out_.resize(static_cast<std::size_t>(pptr() - pbase()));
+    keep({}, 0);  // No room, so that it comes here.
+    return 0;
   }
 }
 
@@ -238,16 +239,19 @@ std::string SocketStream::readline(std::size_t limit) {
   return line;
 }
 
+void SocketBuf::close() {
+  try {
+    flush();
+  } catch (const Error&) {
+    Socket(std::move(*sk_));
+    throw;
+  }
+  sk_->close();
+}
+
 void SocketStream::close() {
-  if (!buf_) return;
   guarded([&] {
-    try {
-      buf_->pubsync();
-    } catch (const Error&) {
-      Socket(std::move(buf_->socket()));
-      throw;
-    }
-    buf_->socket().close();
+    if (buf_) buf_->close();
   });
 }
 

@@ -37,9 +37,11 @@ class Library(unittest.TestCase):
                               check=True)
         return done.stdout.splitlines()
 
-    def test_it_has_no_static_initialiser(self):
+    def test_it_has_no_static_initialiser_of_its_own(self):
         self.assertTrue(any("thinsock::Socket::Socket" in line for line in self.nm()))
-        self.assertEqual([line for line in self.nm() if "_GLOBAL__sub_I_" in line], [])
+        initialisers = [line for line in self.nm() if "_GLOBAL__sub_I_" in line]
+        # A child has to flush std::cout, and <iostream> makes sure that it is there.
+        self.assertEqual([line for line in initialisers if "forking" not in line], [])
 
     @unittest.skipUnless(".so" in LIBRARY, "a static library hides nothing")
     def test_it_exports_its_public_names_alone(self):

@@ -1,13 +1,13 @@
-"""Checks the README's list of names against Python's socket module and against our headers."""
+"""Checks the README's lists of names against Python's modules and against our headers."""
 
 import pathlib
 import re
 import socket
+import socketserver
 import sys
 import unittest
 
 README, INCLUDE = map(pathlib.Path, sys.argv[1:])
-HEADING = "## Every name of Python's socket module\n"
 WINDOWS_MODULE, WINDOWS_SOCKET = {"fromshare"}, {"ioctl", "share"}
 
 
@@ -27,9 +27,10 @@ def socket_names():
     return public | WINDOWS_SOCKET | {"__enter__", "__exit__"}
 
 
-def rows():
-    """Of each row of the table, the code in its left column, and its right column."""
-    section = README.read_text().split(HEADING)[1].split("\n## ")[0]
+def rows(module):
+    """Of each row of its table, the code in its left column, and its right column."""
+    heading = f"## Every name of Python's {module} module\n"
+    section = README.read_text().split(heading)[1].split("\n## ")[0]
     table = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:1] == "|"]
     return [(code(left), right) for left, right in table[2:]]
 
@@ -52,7 +53,7 @@ def declarations():
 @unittest.skipIf(sys.version_info < (3, 9), "older ones lack names")
 class Names(unittest.TestCase):
     def setUp(self):
-        self.rows = rows()
+        self.rows = rows("socket")
         self.declarations = declarations()
 
     def test_every_name_of_python_stands_in_one_row(self):
@@ -77,6 +78,12 @@ class Names(unittest.TestCase):
                 ours.update(re.findall(r"^\w+$|\b\w+(?=::)", one))
         self.assertGreater(len(ours), 20)
         self.assert_declared(ours - {"std"})
+
+    def test_every_class_of_socketserver_stands_in_one_row_and_is_declared(self):
+        unix = {"ForkingUnixStreamServer", "ForkingUnixDatagramServer"}  # Since Python 3.12.
+        listed = [name for codes, _ in rows("socketserver") for name in codes]
+        self.assertEqual(sorted(listed), sorted(set(socketserver.__all__) | unix))
+        self.assert_declared(listed)
 
     def assert_declared(self, names):
         missing = [name for name in names

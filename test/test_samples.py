@@ -107,5 +107,46 @@ class HelloClient(unittest.TestCase):
         self.assertIn(f"connect 127.0.0.1:{port}: Connection refused", done.stderr)
 
 
+class UpperServer(unittest.TestCase):
+    def test_answers_the_client_of_pythons_documentation(self):
+        with running("upper_server", "127.0.0.1", "0") as server:
+            for words in ("hello world with TCP", "python is nice"):
+                with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+                    sock.settimeout(PATIENCE)
+                    sock.connect(("127.0.0.1", server.port))
+                    sock.sendall(bytes(words + "\n", "utf-8"))
+                    self.assertEqual(str(sock.recv(1024), "utf-8"), words.upper() + "\n")
+
+    def test_ctrl_c_ends_it_though_a_client_stays(self):
+        with running("upper_server", "127.0.0.1", "0") as server:
+            with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
+                server.send_signal(signal.SIGINT)
+                with contextlib.suppress(ConnectionResetError):  # If it was not accepted yet.
+                    self.assertEqual(client.recv(1024), b"")
+                self.assertEqual(server.wait(PATIENCE), 0)
+
+
+class EchoServer(unittest.TestCase):
+    def test_serves_many_clients_at_once(self):
+        with running("echo_server", "127.0.0.1", "0") as server:
+            with contextlib.ExitStack() as stack:
+                clients = [stack.enter_context(
+                    socket.create_connection(("127.0.0.1", server.port), PATIENCE))
+                    for _ in range(50)]
+                for number, client in enumerate(reversed(clients)):
+                    client.sendall(b"client %d" % number)
+                for number, client in enumerate(reversed(clients)):
+                    self.assertEqual(client.recv(1024), b"client %d" % number)
+
+    def test_ctrl_c_ends_it_though_clients_stay(self):
+        with running("echo_server", "127.0.0.1", "0") as server:
+            with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
+                client.sendall(b"abc")
+                self.assertEqual(client.recv(1024), b"abc")
+                server.send_signal(signal.SIGINT)
+                self.assertEqual(client.recv(1024), b"")
+                self.assertEqual(server.wait(PATIENCE), 0)
+
+
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1])

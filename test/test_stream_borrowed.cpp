@@ -162,6 +162,38 @@ TEST_CASE("what is written after a timeout is sent in the end", "[stream][timeou
   REQUIRE(arrived(pair.server) == "bye");
 }
 
+TEST_CASE("an unbuffered stream that throws loses no byte to a timeout", "[stream][timeout]") {
+  Pair pair = unix_pair();
+  pair.client.settimeout(10ms);
+  SocketStream stream(pair.client);
+  stream.exceptions(std::ios::badbit);
+  std::error_code error;
+  std::size_t before = 0;
+  while (!error) before += pair.client.send("-", MSG_DONTWAIT, error);
+  stream << std::unitbuf << 'a';
+  SECTION("the next write is a string") {
+    REQUIRE_THROWS_AS(stream << "b", thinsock::TimeoutError);
+  }
+  SECTION("the next write is a character") {
+    REQUIRE_THROWS_AS(stream << 'b', thinsock::TimeoutError);
+  }
+  for (std::size_t gone = 0; gone < before; ++gone) REQUIRE(pair.server.recv(1) == "-");
+  stream.clear();
+  stream << 'c';
+  REQUIRE(arrived(pair.server) == "abc");
+}
+
+TEST_CASE("closing an unbuffered stream tells what its last write did not", "[stream][close]") {
+  Pair pair = unix_pair();
+  SocketStream stream(std::move(pair.client));
+  stream.exceptions(std::ios::badbit);
+  stream << std::unitbuf;
+  pair.server.close();
+  stream << "text";
+  REQUIRE(stream.error() == errc::broken_pipe);
+  REQUIRE_THROWS_MATCHES(stream.close(), thinsock::Error, Code(errc::broken_pipe));
+}
+
 TEST_CASE("a stream without a Socket neither reads nor writes", "[stream]") {
   const std::size_t before = open_descriptors();
   SocketStream stream;

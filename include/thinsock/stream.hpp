@@ -33,6 +33,8 @@ class SocketBuf : public std::streambuf {
   Socket& socket() noexcept { return *sk_; }
   std::error_code error() const noexcept { return error_; }
   void belong_to(const std::ios* stream) noexcept { stream_ = stream; }
+  /// Sends what is left and closes the Socket.
+  void close();
   /// The next line with its '\n'; without, if the limit or the end of the stream comes first.
   std::string line(std::size_t limit);
 
@@ -49,7 +51,7 @@ class SocketBuf : public std::streambuf {
   void check_mode(bool allowed, const char* operation);
   void take(char* data, std::size_t size);
   void flush();
-  void keep(std::string_view more);
+  void keep(std::string_view more, std::size_t room);
 
   Socket own_{std::nullopt};
   Socket* sk_;
@@ -58,7 +60,6 @@ class SocketBuf : public std::streambuf {
   std::size_t wbufsize_;
   bool reads_, writes_;
   bool unsent_ = false;  // Sending has failed, and was not tried again since.
-  bool late_ = false;    // And nobody has been told.
   std::string in_, out_;
 };
 

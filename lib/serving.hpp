@@ -1,0 +1,120 @@
+// What goes on inside a server: its loop, and the requests under way beside it.
+#pragma once
+
+#include <poll.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <typeinfo>
+#include <utility>
+#include <vector>
+
+#include "syscall.hpp"
+#include "thinsock/message.hpp"
+#include "thinsock/socketserver.hpp"
+
+namespace thinsock {
+
+/// The requests that a mix-in has under way beside the loop.
+class Requests {
+ public:
+  virtual ~Requests() = default;
+
+  /// Whether one more may be begun; if not, the loop is woken when that changes.
+  virtual bool has_room() = 0;
+  /// Takes the request over unless it throws.
+  virtual void start(Request& request, const Address& client_address) = 0;
+  /// Waits for all of them, and cuts off those that have not ended by then: how many.
+  virtual std::size_t finish(Timeout grace) = 0;
+
+  /// What the loop is to poll for them, how long it may do so, and what came of it.
+  virtual void watch(std::vector<pollfd>&) {}
+  virtual Timeout patience() const { return std::nullopt; }
+  virtual void tend(const pollfd*) {}
+
+  virtual std::vector<pid_t> children() const { return {}; }
+};
+
+std::unique_ptr<Requests> make_threads(BaseServer& server);
+std::unique_ptr<Requests> make_children(BaseServer& server);
+
+/// Shuts a connection down, which wakes whoever is blocked on it. A handler may have closed it by
+/// itself, and then the number may be another's.
+bool cut(int fd, const Address& client_address) noexcept;
+
+/// Before bind: what Python's create_server and servers set.
+void prepare_listener(Socket& sk, bool reuse_port, bool dualstack_ipv6);
+
+inline std::chrono::steady_clock::time_point moment_after(Timeout timeout) noexcept {
+  return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(Deadline(timeout).end()));
+}
+
+/// What this thread is in the middle of, the innermost first: the loop of a server, or one of the
+/// requests that a mix-in took from it.
+struct Frame {
+  const BaseServer* server;
+  bool loop;
+  const Frame* outer;
+};
+extern constinit thread_local const Frame* frames;
+
+inline bool within(const BaseServer& server, bool loop_only = false) noexcept {
+  for (const Frame* frame = frames; frame != nullptr; frame = frame->outer) {
+    if (frame->server == &server && (frame->loop || !loop_only)) return true;
+  }
+  return false;
+}
+
+struct BaseServer::State {
+  /// What shutdown() means. Open: it ends the loop that runs or, if none does, the next. Ended:
+  /// there is nothing to end. Closed: nor will there ever be.
+  enum Phase { open, stopping, ended, closed };
+
+  static_assert(std::atomic<Phase>::is_always_lock_free);  // A signal handler writes it.
+  std::atomic<Phase> phase = open;
+  Descriptor bell{static_cast<int>(check(open_wakeup(), "socketserver"))};  // Wakes the loop.
+
+  std::mutex close_mutex;  // One server_close() at a time; locked before the other.
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool accepting = false;              // The loop runs.
+  bool serving = false;                // Or its requests are being waited for.
+  bool closing = false;                // server_close() was called from within.
+  std::atomic<bool> unwaited = false;  // Requests were begun and not waited for since.
+  const std::type_info* served_as = nullptr;
+
+  std::vector<pollfd> entries;
+  std::chrono::nanoseconds pause_length{0};  // After a failure to accept.
+  Deadline pause{pause_length};
+  std::unique_ptr<Requests> requests;
+  std::atomic<std::size_t> cut_off = 0;
+
+  // The connection that the loop itself answers, its client, and who is just cutting it off.
+  std::atomic<int> current = -1;
+  const Address* current_client = nullptr;
+  std::atomic<int> cutting = 0;
+
+  bool paused() noexcept { return pause_length.count() != 0 && !pause.over(); }
+  void wake() noexcept { raise_wakeup(bell.fileno()); }
+  /// May be called by signal handlers, as the next.
+  void stop() noexcept {
+    Phase before = open;
+    if (phase.compare_exchange_strong(before, stopping)) wake();
+  }
+  void cut_current() noexcept {
+    ++cutting;
+    const int fd = current;
+    if (fd != -1 && cut(fd, *current_client)) ++cut_off;
+    --cutting;
+  }
+  void set(std::unique_ptr<Requests> made) {
+    const std::lock_guard lock(mutex);
+    requests = std::move(made);
+  }
+};
+
+}  // namespace thinsock

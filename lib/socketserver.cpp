@@ -1,0 +1,355 @@
+#include "thinsock/socketserver.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "raw_address.hpp"
+#include "serving.hpp"
+#include "thinsock/cancel.hpp"
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+
+namespace thinsock {
+
+namespace {
+
+// What failed was to be accepted, or somebody else has it: the next may be better. accept(2).
+bool concerns_one_client(const std::error_code& error) {
+  const int codes[] = {ECONNABORTED, EAGAIN,       EPROTO,    ENOPROTOOPT, ENETDOWN,
+                       ENETUNREACH,  EHOSTUNREACH, EHOSTDOWN, EOPNOTSUPP,  EPERM,
+                       ECONNRESET,   ECONNREFUSED, ETIMEDOUT};
+  return error.category() == std::system_category() &&
+         std::ranges::find(codes, error.value()) != std::end(codes);
+}
+
+constexpr nanoseconds kLongestPause = std::chrono::seconds(1);
+
+}  // namespace
+
+constinit thread_local const Frame* frames = nullptr;
+
+bool cut(int fd, const Address& client_address) noexcept {
+  Address peer;
+  return name_into(peer, ::getpeername, fd) == 0 && peer == client_address &&
+         once([&] { return ::shutdown(fd, SHUT_RDWR); }) == 0;
+}
+
+// While one of its calls takes requests, and then while those are waited for.
+class BaseServer::Serving {
+ public:
+  Serving(BaseServer& server, bool for_ever) : server_(server), for_ever_(for_ever) {
+    State& state = *server.state_;
+    const std::lock_guard lock(state.mutex);
+    if (state.serving) fail(code_of(-EBUSY), "serve_forever");
+    state.serving = state.accepting = true;
+    state.served_as = &typeid(server);
+    State::Phase before = State::ended;
+    state.phase.compare_exchange_strong(before, State::open);
+    frames = &frame_;
+  }
+
+  ~Serving() {
+    State& state = *server_.state_;
+    const bool closing = accept_no_more();
+    if (closing || for_ever_) server_.wind_up(closing);
+    const std::lock_guard lock(state.mutex);
+    if (state.closing && for_ever_) {  // One of the last requests may have asked for it.
+      server_.close_socket();
+      state.phase = State::closed;
+    }
+    frames = frame_.outer;
+    state.serving = false;
+    state.changed.notify_all();
+  }
+
+ private:
+  // Whether server_close() was called meanwhile, from within.
+  bool accept_no_more() {
+    State& state = *server_.state_;
+    const std::lock_guard lock(state.mutex);
+    state.accepting = false;
+    if (state.closing) {
+      state.phase = State::closed;
+    } else if (state.phase != State::closed && (for_ever_ || state.phase == State::stopping)) {
+      state.phase = State::ended;
+    }
+    lower_wakeup(state.bell.fileno());
+    state.changed.notify_all();
+    return state.closing;
+  }
+
+  BaseServer& server_;
+  const bool for_ever_;
+  const Frame frame_{&server_, true, frames};
+};
+
+// While the loop itself answers a request, which may be cut off from elsewhere.
+class BaseServer::Current {
+ public:
+  Current(State& state, const Request& request, const Address& client_address) : state_(state) {
+    state.current_client = &client_address;
+    state.current = request.socket.fileno();
+  }
+  ~Current() {
+    state_.current = -1;
+    while (state_.cutting != 0) std::this_thread::yield();  // It is still being looked at.
+  }
+
+ private:
+  State& state_;
+};
+
+BaseServer::BaseServer(RequestHandler handler, const ServerOptions& given)
+    : options(given), handler_(std::move(handler)), state_(std::make_unique<State>()) {}
+
+BaseServer::~BaseServer() = default;
+
+void BaseServer::serve_forever(Timeout poll_interval) {
+  const Serving serving(*this, true);
+  for (Event event; (event = wait(poll_interval)) != Event::stop; service_actions()) {
+    if (event == Event::request) handle_one();
+  }
+}
+
+void BaseServer::handle_request() {
+  const Serving serving(*this, false);
+  if (fileno() == -1) fail(code_of(-EBADF), "handle_request");
+  const Event event = wait(std::min(own_timeout(), options.timeout));
+  if (event == Event::request) handle_one();
+  if (event == Event::timeout) handle_timeout();
+}
+
+void BaseServer::shutdown() {
+  if (within(*this, true)) return state_->stop();
+  request_shutdown();
+  std::unique_lock lock(state_->mutex);
+  state_->changed.wait(lock, [&] { return !state_->accepting; });
+}
+
+void BaseServer::request_shutdown() noexcept {
+  const ErrnoKept errno_kept;
+  state_->stop();
+  if (options.shutdown_timeout == nanoseconds(0)) state_->cut_current();
+}
+
+std::size_t BaseServer::server_close() {
+  State& state = *state_;
+  state.stop();
+  if (within(*this)) {
+    const std::lock_guard lock(state.mutex);
+    state.closing = true;
+    return state.cut_off;
+  }
+  const OutOfScope out_of_scope;
+  const std::lock_guard one_at_a_time(state.close_mutex);
+  std::unique_lock lock(state.mutex);
+  const auto over = [&] { return !state.serving; };
+  if (!state.changed.wait_until(lock, moment_after(options.shutdown_timeout), over)) {
+    state.cut_current();
+    state.changed.wait(lock, over);
+  }
+  state.phase = State::closed;
+  lock.unlock();
+  wind_up(true);
+  return state.cut_off;
+}
+
+// Waits for the requests. Those of a datagram server are using its socket meanwhile.
+void BaseServer::wind_up(bool closing) noexcept {
+  State& state = *state_;
+  const OutOfScope out_of_scope;
+  const bool shared = socket_type() == SOCK_DGRAM;
+  if (closing && !shared) close_socket();
+  if (state.requests) state.cut_off += state.requests->finish(options.shutdown_timeout);
+  state.unwaited = false;
+  if (closing && shared) close_socket();
+}
+
+void BaseServer::close_in_destructor(const std::type_info& type) noexcept {
+  State& state = *state_;
+  const OutOfScope out_of_scope;
+  {
+    const std::lock_guard lock(state.mutex);
+    if ((state.serving || state.unwaited) && *state.served_as != type) {
+      std::fputs(
+          "socketserver: a server was destroyed while its requests may still be running: "
+          "call server_close() in the destructor of the derived class\n",
+          stderr);
+      std::terminate();
+    }
+  }
+  try {
+    server_close();
+  } catch (...) {  // Of an override: there is nobody left to be told.
+  }
+  state.requests.reset();
+}
+
+void BaseServer::start_thread(Request& request, const Address& client_address) {
+  if (!state_->requests) state_->set(make_threads(*this));
+  state_->unwaited = true;
+  state_->requests->start(request, client_address);
+}
+
+void BaseServer::start_child(Request& request, const Address& client_address) {
+  if (!state_->requests) state_->set(make_children(*this));
+  state_->requests->start(request, client_address);
+}
+
+std::vector<pid_t> BaseServer::children() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->requests ? state_->requests->children() : std::vector<pid_t>();
+}
+
+// Waits for the next request, and does meanwhile whatever else there is to do.
+BaseServer::Event BaseServer::wait(Timeout timeout) {
+  State& state = *state_;
+  Deadline deadline(timeout);
+  while (state.phase == State::open && interrupted() == 0) {
+    const bool full = state.requests && !options.refuse_at_limit && !state.requests->has_room();
+    const bool paused = state.paused();
+    state.entries.assign(
+        {{state.bell.fileno(), POLLIN, 0}, {full || paused ? -1 : fileno(), POLLIN, 0}});
+    if (state.requests) state.requests->watch(state.entries);
+    const std::size_t count = state.entries.size();
+    state.entries.push_back({});
+
+    Timeout longest = paused ? Timeout(state.pause.remaining()) : Timeout();
+    if (state.requests) longest = std::min(longest, state.requests->patience());
+    if (timeout != std::nullopt) longest = std::min(longest, Timeout(deadline.remaining()));
+    Deadline until(longest);
+    const Result result = wait_any(state.entries.data(), count, until);
+    if (state.requests) state.requests->tend(&state.entries[2]);
+    if (result < 0 && result != -ETIMEDOUT && result != -ECANCELED) check(result, "poll");
+    if (result < 0) {
+      if (interrupted() == 0 && timeout != std::nullopt && deadline.remaining() == nanoseconds(0))
+        return Event::timeout;
+      continue;
+    }
+    if (state.phase != State::open) break;
+    if (state.entries[0].revents != 0) lower_wakeup(state.bell.fileno());
+    if (state.entries[1].revents != 0) return Event::request;
+  }
+  return Event::stop;
+}
+
+// Python's _handle_request_noblock.
+void BaseServer::handle_one() {
+  std::optional<std::pair<Request, Address>> got = next_request();
+  if (!got) return;
+  auto& [request, client_address] = *got;
+  try {
+    if (options.refuse_at_limit && state_->requests && !state_->requests->has_room()) {
+      handle_overload(request, client_address);
+      shutdown_request(request);
+    } else if (verify_request(request, client_address)) {
+      process_request(request, client_address);
+    } else {
+      shutdown_request(request);
+    }
+  } catch (...) {
+    handle_error(request, client_address);
+    shutdown_request(request);
+  }
+}
+
+// None if there is nothing to be had.
+std::optional<std::pair<Request, Address>> BaseServer::next_request() {
+  State& state = *state_;
+  try {
+    auto got = get_request();
+    state.pause_length = nanoseconds(0);
+    Socket& connection = got.first.socket;
+    if (connection.fileno() != -1 && options.idle_timeout != std::nullopt) {
+      connection.settimeout(options.idle_timeout);
+    }
+    return got;
+  } catch (const Error& error) {
+    if (concerns_one_client(error.code())) return std::nullopt;
+    back_off();
+  } catch (...) {
+    back_off();
+  }
+  return std::nullopt;
+}
+
+// The system has run out of something, as a rule descriptors. Says so once, and leaves the listener
+// alone for a while, ever longer, until there is a request again.
+void BaseServer::back_off() {
+  State& state = *state_;
+  const bool first = state.pause_length == nanoseconds(0);
+  state.pause_length =
+      std::clamp<nanoseconds>(2 * state.pause_length, milliseconds(10), kLongestPause);
+  state.pause = Deadline(state.pause_length);
+  state.pause.start();
+  Request none;
+  if (first) handle_error(none, Address());
+}
+
+bool BaseServer::verify_request(Request&, const Address&) { return true; }
+
+void BaseServer::process_request(Request& request, const Address& client_address) {
+  {
+    const Current current(*state_, request, client_address);
+    finish_request(request, client_address);
+  }
+  shutdown_request(request);
+}
+
+void BaseServer::finish_request(Request& request, const Address& client_address) {
+  std::optional<CancelScope> budget;
+  if (options.request_timeout != std::nullopt) budget.emplace(options.request_timeout);
+  RequestContext context(socket_of(request), request, client_address, *this);
+  handler_(context);
+}
+
+void BaseServer::shutdown_request(Request& request) {
+  if (request.socket.fileno() != -1)
+    once([&] { return ::shutdown(request.socket.fileno(), SHUT_WR); });
+  close_request(request);
+}
+
+void BaseServer::close_request(Request& request) { request.socket.close(); }
+
+void BaseServer::handle_error(Request&, const Address& client_address) {
+  std::string text = "an exception that is not a std::exception";
+  try {
+    throw;
+  } catch (const Error& error) {
+    if (error.code() == std::errc::connection_reset || error.code() == std::errc::broken_pipe)
+      return;
+    text = error.what();
+  } catch (const std::exception& error) {
+    text = error.what();
+  } catch (...) {
+  }
+  const std::string who = client_address.size() == 0 ? "" : client_address.str() + ": ";
+  std::fputs(("socketserver: " + who + text + '\n').c_str(), stderr);
+}
+
+// The two halves of a request that a mix-in has taken elsewhere, where nobody could catch what a
+// handle_error throws. Whether the first went well.
+bool BaseServer::finish_or_report(Request& request, const Address& client_address) noexcept try {
+  finish_request(request, client_address);
+  return true;
+} catch (...) {
+  try {
+    handle_error(request, client_address);
+  } catch (...) {
+    BaseServer::handle_error(request, client_address);
+  }
+  return false;
+}
+
+void BaseServer::shutdown_or_report(Request& request, const Address& client_address) noexcept try {
+  shutdown_request(request);
+} catch (...) {
+  BaseServer::handle_error(request, client_address);
+}
+
+}  // namespace thinsock

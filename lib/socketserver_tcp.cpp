@@ -1,0 +1,84 @@
+#include <stdexcept>
+
+#include "serving.hpp"
+
+using std::chrono::nanoseconds;
+
+namespace thinsock {
+
+TCPServer::TCPServer(const Address& address, int type, RequestHandler handler,
+                     const ServerOptions& given)
+    : BaseServer(std::move(handler), given), socket(address.family(), type) {
+  server_address = address;
+}
+
+TCPServer::TCPServer(AddressLike address, RequestHandler handler, const ServerOptions& given)
+    : TCPServer(internet_address(address, SOCK_STREAM, given), SOCK_STREAM, std::move(handler),
+                given) {
+  open();
+}
+
+TCPServer::~TCPServer() { close_in_destructor(typeid(TCPServer)); }
+
+// A name is looked up as IPv4, as Python does, and as IPv6 only if it has no such address.
+Address TCPServer::internet_address(AddressLike address, int type, const ServerOptions& options) {
+  if (address.family() == AF_UNIX) {
+    throw std::invalid_argument(address.str() +
+                                " is a path: that takes a UnixStreamServer or UnixDatagramServer");
+  }
+  if (options.address_family != AF_UNSPEC) return address.resolve(options.address_family, type);
+  if (address.family() != AF_UNSPEC) return address.resolve(address.family(), type);
+  const bool ipv6 = options.dualstack_ipv6 || address.host().find(':') != std::string_view::npos;
+  try {
+    return address.resolve(ipv6 ? AF_INET6 : AF_INET, type);
+  } catch (const ResolveError&) {
+    if (ipv6) throw;
+  }
+  return address.resolve(AF_INET6, type);
+}
+
+void TCPServer::open() {
+  if (!options.bind_and_activate) return;
+  server_bind();
+  server_activate();
+}
+
+void TCPServer::server_bind() {
+  if (options.allow_reuse_address) socket.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1);
+  prepare_listener(socket, options.allow_reuse_port, options.dualstack_ipv6);
+  if (socket.family() == AF_UNIX) {
+    bind_path();
+  } else {
+    socket.bind(server_address);
+  }
+  server_address = socket.getsockname();
+}
+
+void TCPServer::server_activate() {
+  socket.listen(options.request_queue_size);
+  socket.settimeout(nanoseconds(0));
+}
+
+std::pair<Request, Address> TCPServer::get_request() {
+  auto [connection, client_address] = socket.accept();
+  return {Request{.socket = std::move(connection)}, client_address};
+}
+
+// A listener's zero says nothing about how long to wait for it.
+Timeout TCPServer::own_timeout() const noexcept {
+  const Timeout own = socket.gettimeout();
+  return own == nanoseconds(0) ? Timeout() : own;
+}
+
+// What stays the parent's alone. A datagram is answered by the server's own socket.
+void TCPServer::forget_in_child() noexcept {
+  path_id_ = {};
+  if (socket_type() == SOCK_STREAM) Socket(std::move(socket));
+}
+
+void TCPServer::close_socket() noexcept {
+  remove_path();  // While nobody can find it stale and take it over.
+  Socket(std::move(socket));
+}
+
+}  // namespace thinsock

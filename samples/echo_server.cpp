@@ -1,0 +1,27 @@
+// Sends back what each of many clients sends: Python's ThreadingTCPServer with a handler class.
+// sh samples/run.sh echo_server [HOST [PORT]]
+#include <csignal>
+#include <iostream>
+#include <thinsock/socketserver.hpp>
+
+struct Echo : thinsock::BaseRequestHandler {
+  void handle() override {
+    for (std::string data; !(data = request.recv(1024)).empty();) request.sendall(data);
+  }
+};
+
+thinsock::BaseServer* running;  // For Ctrl-C.
+
+int main(int argc, char** argv) {
+  const char* host = argc > 1 ? argv[1] : "127.0.0.1";
+  const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
+
+  thinsock::ThreadingTCPServer server({host, port}, thinsock::handler<Echo>,
+                                      {.allow_reuse_address = true, .daemon_threads = true});
+  running = &server;
+  std::signal(SIGINT, [](int) { running->request_shutdown(); });
+  std::cout << "listening on " << server.server_address << std::endl;
+  server.serve_forever();
+}
+
+// listening on 127.0.0.1:8888

@@ -1,0 +1,35 @@
+// Answers each client's message in upper case: MyTCPHandler of Python's socketserver documentation.
+// sh samples/run.sh upper_server [HOST [PORT]]
+#include <algorithm>
+#include <cctype>
+#include <chrono>
+#include <csignal>
+#include <iostream>
+#include <thinsock/socketserver.hpp>
+using namespace std::chrono_literals;
+
+class MyTCPHandler : public thinsock::BaseRequestHandler {
+  void handle() override {
+    std::string data = request.recv(1024);
+    std::cout << client_address << " wrote: " << data << std::endl;
+    std::ranges::transform(data, data.begin(), [](unsigned char c) { return std::toupper(c); });
+    request.sendall(data);
+  }
+};
+
+thinsock::BaseServer* running;  // For Ctrl-C.
+
+int main(int argc, char** argv) {
+  const char* host = argc > 1 ? argv[1] : "127.0.0.1";
+  const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
+
+  thinsock::TCPServer server({host, port}, thinsock::handler<MyTCPHandler>,
+                             {.allow_reuse_address = true, .shutdown_timeout = 0s});
+  running = &server;
+  std::signal(SIGINT, [](int) { running->request_shutdown(); });
+  std::cout << "listening on " << server.server_address << std::endl;
+  server.serve_forever();
+}
+
+// listening on 127.0.0.1:8888
+// 127.0.0.1:54321 wrote: hello world

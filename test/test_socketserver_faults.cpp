@@ -1,0 +1,258 @@
+// What clients, handlers and the system do to servers, and that these survive it.
+#include <malloc.h>
+
+#include <atomic>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <sstream>
+
+#include "support.hpp"
+#include "thinsock/message.hpp"
+#include "thinsock/socketserver.hpp"
+
+using namespace test;
+using namespace thinsock;
+
+namespace {
+
+struct Echo : BaseRequestHandler {
+  void handle() override {
+    for (std::string data; !(data = request.recv(1024)).empty();) request.sendall(data);
+  }
+};
+
+// A threading server that serves until the end of the scope.
+class Served {
+ public:
+  explicit Served(RequestHandler run, ServerOptions options = {}) : server_(run, options) {}
+  ~Served() { stop(); }
+  void stop() {
+    server_.shutdown();
+    if (thread_.joinable()) thread_.join();
+  }
+  Socket client() const { return create_connection(server_.server_address, kPatience); }
+  bool answers() const {
+    Socket sk = client();
+    sk.sendall("abc");
+    return sk.recv(9) == "abc";
+  }
+  std::vector<std::string> errors() {
+    stop();
+    return server_.errors;
+  }
+  ThreadingTCPServer& server() { return server_; }
+
+ private:
+  struct Server : ThreadingTCPServer {
+    Server(RequestHandler run, const ServerOptions& given)
+        : ThreadingTCPServer({"127.0.0.1", 0}, std::move(run), given) {}
+    void handle_error(Request&, const Address&) override {
+      std::string text = "not a std::exception";
+      try {
+        throw;
+      } catch (const std::exception& error) {
+        text = error.what();
+      } catch (...) {
+      }
+      const std::lock_guard lock(mutex);
+      errors.push_back(text);
+    }
+    std::mutex mutex;
+    std::vector<std::string> errors;
+  };
+
+  Server server_;
+  std::thread thread_{[this] { server_.serve_forever(); }};
+};
+
+void reset(Socket sk) {
+  sk.set_linger(0s);
+  sk.close();
+}
+
+// What the process writes to standard error meanwhile.
+std::string printed(const std::function<void()>& action) {
+  const TempDir dir;
+  const Descriptor file(::open((dir / "err").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  const Descriptor before(::fcntl(2, F_DUPFD_CLOEXEC, 0));
+  ::dup2(file.fileno(), 2);
+  action();
+  ::dup2(before.fileno(), 2);
+  std::ostringstream text;
+  text << std::ifstream(dir / "err").rdbuf();
+  return text.str();
+}
+
+struct Footprint {
+  std::size_t threads, descriptors, bytes;
+};
+
+Footprint footprint() {
+  using Entries = std::filesystem::directory_iterator;
+  const auto threads = std::distance(Entries("/proc/self/task"), Entries());
+  return {static_cast<std::size_t>(threads), open_descriptors(), ::mallinfo2().uordblks};
+}
+
+}  // namespace
+
+TEST_CASE("a client that connects and closes at once is no error", "[socketserver][errors]") {
+  Served served(handler<Echo>);
+  for (int i = 0; i < 100; ++i) served.client();
+  REQUIRE(served.answers());
+  REQUIRE(served.errors().empty());
+}
+
+TEST_CASE("a handler may throw anything", "[socketserver][handle_error]") {
+  std::atomic<int> count = 0;
+  Served served([&](Socket&, const Address&) {
+    if (++count == 1) throw std::runtime_error("reason");
+    throw 42;
+  });
+  REQUIRE(served.client().recv(1).empty());
+  REQUIRE(served.client().recv(1).empty());
+  REQUIRE(served.errors() == std::vector<std::string>{"reason", "not a std::exception"});
+}
+
+TEST_CASE("an error is one line, and a client that vanished none", "[socketserver][handle_error]") {
+  const auto serve = [](RequestHandler run, const std::function<void(Socket)>& act) {
+    TCPServer server({"127.0.0.1", 0}, std::move(run));
+    act(create_connection(server.server_address, kPatience));
+    server.handle_request();
+  };
+  Address client;
+  const std::string text = printed([&] {
+    serve([](Socket&, const Address&) { throw std::runtime_error("reason"); },
+          [&](const Socket& sk) { client = sk.getsockname(); });
+  });
+  REQUIRE(text == "socketserver: " + client.str() + ": reason\n");
+  REQUIRE(printed([&] { serve(handler<Echo>, [](Socket sk) { reset(std::move(sk)); }); }).empty());
+}
+
+TEST_CASE("a client that resets in the midst of a reply leaves the others alone",
+          "[socketserver][errors]") {
+  Served served([](Socket& sk, const Address&) {
+    const std::string data = sk.recv(9);
+    sk.sendall(data == "abc" ? data : std::string(16 << 20, 'x'));
+  });
+  for (int i = 0; i < 10; ++i) {
+    Socket client = served.client();
+    client.sendall("more");
+    client.recv(1);
+    reset(std::move(client));
+  }
+  REQUIRE(served.answers());
+  for (const std::string& error : served.errors()) CHECK(error.find("send") != error.npos);
+}
+
+TEST_CASE("two thousand clients at once are served by 64 threads", "[socketserver][max_threads]") {
+  rlimit old{}, limit{};
+  ::getrlimit(RLIMIT_NOFILE, &old);
+  limit = {std::max<rlim_t>(old.rlim_cur, std::min<rlim_t>(old.rlim_max, 4096)), old.rlim_max};
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  std::atomic<int> now = 0, most = 0;
+  Served served(
+      [&](Socket& sk, const Address&) {
+        const int mine = ++now;
+        for (int seen = most; mine > seen && !most.compare_exchange_weak(seen, mine);) continue;
+        sk.sendall(sk.recv(9));
+        --now;
+      },
+      {.max_threads = 64});
+  const std::size_t count = std::min<std::size_t>(2000, (limit.rlim_cur - 200) / 2);
+  std::vector<Socket> clients;
+  while (clients.size() < count) clients.push_back(served.client());
+  for (Socket& client : clients) client.sendall("abc");
+  std::size_t answered = 0;
+  for (Socket& client : clients) answered += client.recv(9) == "abc";
+  CHECK(answered == count);
+  CHECK(most <= 64);
+  clients.clear();
+  served.stop();
+  ::setrlimit(RLIMIT_NOFILE, &old);
+}
+
+TEST_CASE("a shutdown amid a thousand connects loses none silently", "[socketserver][shutdown]") {
+  Served served(handler<Echo>);
+  std::atomic<int> answered = 0, refused = 0, lost = 0;
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 10; ++i) {
+    clients.emplace_back([&] {
+      for (int j = 0; j < 100; ++j) {
+        try {
+          ++(served.answers() ? answered : refused);
+        } catch (const TimeoutError&) {
+          ++lost;
+        } catch (const Error&) {
+          ++refused;
+        }
+      }
+    });
+  }
+  const Stopwatch watch;
+  while (answered < 300 && watch.elapsed() < kPatience) std::this_thread::yield();
+  served.stop();
+  served.server().server_close();
+  for (std::thread& client : clients) client.join();
+  CHECK(lost == 0);
+  CHECK(answered + refused == 1000);
+}
+
+TEST_CASE("a server that is destroyed amid requests ends them first", "[socketserver]") {
+  for (int i = 0; i < 20; ++i) {
+    std::vector<Socket> clients;
+    std::thread loop;
+    {
+      ThreadingTCPServer server({"127.0.0.1", 0}, handler<Echo>, {.daemon_threads = true});
+      loop = std::thread([&] { server.serve_forever(); });
+      for (int j = 0; j < 5; ++j) {
+        clients.push_back(create_connection(server.server_address, kPatience));
+        clients.back().sendall("abc");
+        REQUIRE(clients.back().recv(9) == "abc");
+      }
+    }
+    loop.join();
+    for (Socket& client : clients) REQUIRE(client.recv(1).empty());
+  }
+}
+
+TEST_CASE("what a handler did with its descriptor is no target of a cut", "[socketserver]") {
+  Pair bystander = unix_pair();
+  {
+    ThreadingTCPServer server({"127.0.0.1", 0},
+                              [&](Socket& sk, const Address&) {
+                                const int number = sk.fileno();
+                                sk.close();
+                                const Descriptor same(::dup2(bystander.client.fileno(), number));
+                                bystander.client.send("x");
+                                bystander.client.recv(1);
+                              },
+                              {.daemon_threads = true});
+    const Socket client = create_connection(server.server_address, kPatience);
+    server.handle_request();
+    REQUIRE(bystander.server.recv(1) == "x");
+    std::jthread closer([&] { server.server_close(); });
+    bystander.server.send("y");
+  }
+  bystander.server.send("z");
+  REQUIRE(bystander.client.recv(1) == "z");
+}
+
+TEST_CASE("a thread that cannot be had is an error of its request", "[socketserver][errors]") {
+  Served served(handler<Echo>, {.thread_stack_size = std::size_t(1) << 60});
+  REQUIRE(served.client().recv(1).empty());
+  REQUIRE(served.client().recv(1).empty());
+  REQUIRE(served.errors().size() == 2);
+}
+
+TEST_CASE("nothing grows with the number of past requests", "[socketserver][native]") {
+  Served served(handler<Echo>);
+  const auto serve = [&](int count) {
+    for (int i = 0; i < count; ++i) REQUIRE(served.answers());
+    return footprint();
+  };
+  const Footprint before = serve(500), after = serve(4500);
+  CHECK(after.threads <= before.threads + 2);
+  CHECK(after.descriptors <= before.descriptors + 2);
+  CHECK(after.bytes < before.bytes + 65536);
+}

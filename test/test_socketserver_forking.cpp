@@ -1,0 +1,256 @@
+// Servers with a process for each request: what it has of its server, and what it has not.
+#include <future>
+#include <optional>
+#include <stop_token>
+
+#include "processes.hpp"
+#include "thinsock/cancel.hpp"
+
+using namespace test;
+using std::errc;
+using thinsock::CancelScope;
+using thinsock::ForkingUDPServer;
+using thinsock::ForkingUnixStreamServer;
+using thinsock::RequestContext;
+using thinsock::Timeout;
+
+namespace {
+
+// By a socket nobody ever sends to.
+void let_pass(std::chrono::milliseconds time) {
+  Pair pair = unix_pair();
+  pair.server.settimeout(time);
+  std::error_code error;
+  char byte[1];
+  pair.server.recv_into(byte, error);
+}
+
+// Ends the loop of a thread with a scope, and tells what processor time it took.
+class ServingInScope {
+ public:
+  ServingInScope(BaseServer& server, std::stop_source& source, Timeout timeout = std::nullopt)
+      : server_(server), thread_([&server, &source, timeout, this] {
+          const CancelScope scope(source.get_token(), timeout);
+          server.serve_forever();
+          used_ = cpu_time();
+        }) {}
+  ~ServingInScope() {
+    if (thread_.joinable()) processor_time();
+  }
+  Milliseconds processor_time() {
+    server_.shutdown();
+    thread_.join();
+    return used_;
+  }
+
+ private:
+  BaseServer& server_;
+  Milliseconds used_{};
+  std::thread thread_;
+};
+
+}  // namespace
+
+TEST_CASE("each request has a process of its own", "[socketserver][forking]") {
+  ForkingTCPServer server(kLoopback, tell_pid_and_wait, kOptions);
+  Served one(server), two(server);
+  REQUIRE(server.active_children() == std::vector{one.pid, two.pid});
+  REQUIRE(one.pid != two.pid);
+  REQUIRE(one.pid != ::getpid());
+}
+
+TEST_CASE("a datagram is answered by a process", "[socketserver][forking]") {
+  ForkingUDPServer server(
+      AddressLike("", 0),
+      [](RequestContext& context) { context.reply(std::to_string(::getpid()) + context.packet); },
+      kOptions);
+  Socket client = patient(Socket(AF_INET, SOCK_DGRAM));
+  client.connect(Address("127.0.0.2", server.server_address.port()));
+  client.send(" x");
+  server.handle_request();
+  const std::string answer = client.recv(100);
+  REQUIRE(answer.ends_with(" x"));
+  REQUIRE_FALSE(answer.starts_with(std::to_string(::getpid()) + " "));
+}
+
+TEST_CASE("a process ends with 0, or with 1 if its handler threw", "[socketserver][forking]") {
+  const bool throws = GENERATE(false, true);
+  struct Quiet : ForkingTCPServer {
+    using ForkingTCPServer::ForkingTCPServer;
+    void handle_error(Request&, const Address&) override {}
+  } server(
+      kLoopback,
+      [&](Socket& request, const Address& client) {
+        tell_pid(request, client);
+        if (throws) throw 1;
+      },
+      kOptions);
+  REQUIRE(Served(server).wait_until_dead() == (throws ? 1 : 0));
+}
+
+TEST_CASE("what a handler throws is told in its process", "[socketserver][forking]") {
+  struct Told : ForkingTCPServer {
+    using ForkingTCPServer::ForkingTCPServer;
+    void handle_error(Request& request, const Address& client) override {
+      ++errors;
+      tell_pid(request.socket, client);
+    }
+    int errors = 0;
+  } server(
+      kLoopback, [](Socket&, const Address&) { throw 1; }, kOptions);
+  Served served(server);
+  REQUIRE(served.client.recv(1).empty());
+  REQUIRE(served.pid > 0);
+  REQUIRE(served.pid != ::getpid());
+  REQUIRE(server.errors == 0);
+}
+
+TEST_CASE("a process knows no children of its server's", "[socketserver][forking]") {
+  ForkingTCPServer* self = nullptr;
+  ForkingTCPServer server(
+      kLoopback,
+      [&](Socket& request, const Address&) {
+        request.sendall(std::to_string(self->active_children().size()) + '\n');
+        request.recv(1);
+      },
+      kOptions);
+  self = &server;
+  Served first(server);
+  REQUIRE(Served(server).pid == 0);
+}
+
+TEST_CASE("a process does not keep its server's port", "[socketserver][forking]") {
+  const ServerOptions options =
+      options_with({.allow_reuse_address = true, .block_on_close = false});
+  ForkingTCPServer server(kLoopback, tell_pid_and_wait, options);
+  const Address address = server.server_address;
+  Served served(server);
+  server.server_close();
+  REQUIRE(patient(Socket()).connect_ex(address) == errc::connection_refused);
+  REQUIRE_NOTHROW(ForkingTCPServer(address, tell_pid_and_wait, options));
+  REQUIRE(exists(served.pid));
+  served.end();
+  REQUIRE(::waitpid(served.pid, nullptr, 0) == served.pid);
+}
+
+TEST_CASE("a process cannot end its server", "[socketserver][forking][shutdown]") {
+  using End = void (*)(BaseServer&);
+  const auto end = GENERATE(
+      as<End>(), [](BaseServer& server) { server.shutdown(); },
+      [](BaseServer& server) { server.request_shutdown(); },
+      [](BaseServer& server) { server.server_close(); });
+  const TempDir dir;
+  ForkingUnixStreamServer server(
+      dir / "s",
+      [end](RequestContext& context) {
+        end(context.server);
+        tell_pid(context.request, context.client_address);
+      },
+      kOptions);
+  const Serving serving(server);
+  for (int i = 0; i < 3; ++i) {
+    Socket client = client_of(server);
+    REQUIRE(pid_from(client) > 0);
+    REQUIRE(client.recv(1).empty());
+  }
+}
+
+TEST_CASE("a Unix server's path outlives its processes", "[socketserver][forking]") {
+  const TempDir dir;
+  ForkingUnixStreamServer server(dir / "s", tell_pid_and_wait, kOptions);
+  for (int i = 0; i < 3; ++i) serve_one(server);
+  REQUIRE(std::filesystem::is_socket(dir / "s"));
+  server.server_close();
+  REQUIRE_FALSE(std::filesystem::exists(dir / "s"));
+}
+
+TEST_CASE("what is buffered for output appears once", "[socketserver][forking]") {
+  const bool synced = GENERATE(true, false);
+  const std::string output = output_of([&] {
+    std::ios::sync_with_stdio(synced);
+    ForkingTCPServer server(
+        kLoopback,
+        [](Socket&, const Address&) {
+          std::printf("[one ");
+          std::cout << "[two ";
+        },
+        kOptions);
+    std::printf("(one ");
+    std::cout << "(two ";
+    const Socket first = client_of(server), second = client_of(server);
+    server.handle_request();
+    server.handle_request();
+    server.server_close();
+    std::cout << "end";
+  });
+  const auto times = [&](const char* word) {
+    int count = 0;
+    for (std::size_t at = 0; (at = output.find(word, at)) != std::string::npos; ++at) ++count;
+    return count;
+  };
+  REQUIRE(times("(one") == 1);
+  REQUIRE(times("(two") == 1);
+  REQUIRE(times("[one") == 2);
+  REQUIRE(times("[two") == 2);
+}
+
+// std::getchar and std::cin hold its lock all the while.
+TEST_CASE("a thread that waits for input does not stop the server", "[socketserver][forking]") {
+  ForkingTCPServer server(kLoopback, tell_pid, kOptions);
+  std::promise<void> waits, comes;
+  std::thread reader([&, input = comes.get_future()]() mutable {
+    ::flockfile(stdin);
+    waits.set_value();
+    input.wait();
+    ::funlockfile(stdin);
+  });
+  waits.get_future().wait();
+  Socket client = client_of(server);
+  auto handled = std::async(std::launch::async, [&] { server.handle_request(); });
+  const bool at_once = handled.wait_for(kPatience / 2) == std::future_status::ready;
+  comes.set_value();
+  reader.join();
+  handled.get();
+  REQUIRE(at_once);
+}
+
+TEST_CASE("the end of the loop's scope is not that of its processes' requests",
+          "[socketserver][forking][cancel]") {
+  ForkingTCPServer server(
+      kLoopback,
+      [](Socket& request, const Address&) {
+        request.sendall("begun");
+        const Milliseconds before = cpu_time();
+        request.recv(1);
+        const bool asleep = cpu_time() - before < 100ms;
+        request.sendall(asleep ? "slept" : "spun ");
+      },
+      kOptions);
+  const bool by_time = GENERATE(false, true);
+  Socket client = client_of(server);
+  std::stop_source source;
+  const ServingInScope serving(server, source, by_time ? Timeout(50ms) : Timeout());
+  const std::string begun = client.recv_exactly(5);
+  if (!by_time) source.request_stop();
+  let_pass(400ms);
+  client.sendall("x");
+  REQUIRE(client.recv(9) == "slept");
+}
+
+TEST_CASE("a stop in a process does not reach its server", "[socketserver][forking][cancel]") {
+  std::stop_source source;
+  ForkingTCPServer server(
+      kLoopback,
+      [&](Socket& request, const Address& client) {
+        tell_pid(request, client);
+        source.request_stop();
+      },
+      kOptions);
+  ServingInScope serving(server, source);
+  for (int i = 0; i < 2; ++i) {
+    Socket client = client_of(server);
+    REQUIRE(pid_from(client) > 0);
+  }
+  let_pass(400ms);
+  REQUIRE(serving.processor_time() < 100ms);
+}
