@@ -20,7 +20,8 @@ TCPServer::TCPServer(AddressLike address, RequestHandler handler, const ServerOp
 
 TCPServer::~TCPServer() { close_in_destructor(typeid(TCPServer)); }
 
-// A name is looked up as IPv4, as Python does, and as IPv6 only if it has no such address.
+// A name is looked up as IPv4, as Python does, and as IPv6 only if it has no such address; the
+// other way round for dualstack_ipv6.
 Address TCPServer::internet_address(AddressLike address, int type, const ServerOptions& options) {
   if (address.family() == AF_UNIX) {
     throw std::invalid_argument(address.str() +
@@ -28,13 +29,14 @@ Address TCPServer::internet_address(AddressLike address, int type, const ServerO
   }
   if (options.address_family != AF_UNSPEC) return address.resolve(options.address_family, type);
   if (address.family() != AF_UNSPEC) return address.resolve(address.family(), type);
-  const bool ipv6 = options.dualstack_ipv6 || address.host().find(':') != std::string_view::npos;
+  const bool numeric = address.host().find(':') != std::string_view::npos;
+  const bool ipv6 = numeric || options.dualstack_ipv6;
   try {
     return address.resolve(ipv6 ? AF_INET6 : AF_INET, type);
   } catch (const ResolveError&) {
-    if (ipv6) throw;
+    if (numeric) throw;
   }
-  return address.resolve(AF_INET6, type);
+  return address.resolve(ipv6 ? AF_INET : AF_INET6, type);
 }
 
 void TCPServer::open() {
