@@ -2,6 +2,7 @@
 
 #include <exception>
 #include <sstream>
+#include <stdexcept>
 
 namespace thinsock {
 
@@ -32,6 +33,11 @@ void BaseRequestHandler::run() {
 }
 
 void StreamRequestHandler::setup() {
+  if (connection.type() != SOCK_STREAM) {
+    throw std::invalid_argument(
+        "a StreamRequestHandler needs a connection: for datagrams there is "
+        "DatagramRequestHandler");
+  }
   if (timeout != std::nullopt) connection.settimeout(timeout);
   if (disable_nagle_algorithm) connection.set_nodelay();
   rfile = SocketStream(connection, "rw", rbufsize, wbufsize);

@@ -328,8 +328,9 @@ void BaseServer::handle_error(Request&, const Address& client_address) {
     text = error.what();
   } catch (...) {
   }
-  const std::string who = client_address.size() == 0 ? "" : client_address.str() + ": ";
-  std::fputs(("socketserver: " + who + text + '\n').c_str(), stderr);
+  const std::string who = client_address.str();
+  if (text.find(who) == text.npos) text = who + ": " + text;
+  std::fputs(("socketserver: " + text + '\n').c_str(), stderr);
 }
 
 // The two halves of a request that a mix-in has taken elsewhere, where nobody could catch what a

@@ -105,18 +105,22 @@ TEST_CASE("what a handler throws is told in its process", "[socketserver][forkin
   REQUIRE(server.errors == 0);
 }
 
-TEST_CASE("a process knows no children of its server's", "[socketserver][forking]") {
+TEST_CASE("a process has nothing of its server's but the connection", "[socketserver][forking]") {
   ForkingTCPServer* self = nullptr;
+  const std::size_t before = open_descriptors();
   ForkingTCPServer server(
       kLoopback,
       [&](Socket& request, const Address&) {
-        request.sendall(std::to_string(self->active_children().size()) + '\n');
+        const std::size_t its_own = open_descriptors() - before + self->active_children().size();
+        request.sendall(std::to_string(its_own) + '\n');
         request.recv(1);
       },
       kOptions);
   self = &server;
-  Served first(server);
-  REQUIRE(Served(server).pid == 0);
+  const Served first(server), second(server);
+  // The test's own clients, and the connection.
+  REQUIRE(first.pid == 1 + 1);
+  REQUIRE(second.pid == 2 + 1);
 }
 
 TEST_CASE("a process does not keep its server's port", "[socketserver][forking]") {

@@ -411,3 +411,22 @@ TEST_CASE("server_close waits for the threads that answer datagrams",
   REQUIRE(begun == all);
   REQUIRE_FALSE(server.error);
 }
+
+TEST_CASE("a datagram under way is answered though its server is being closed",
+          "[socketserver][udp][threads]") {
+  const BaseServer* asked = nullptr;
+  const RequestHandler run = [&](RequestContext& context) {
+    // Long enough for a server_close that does not wait.
+    const Stopwatch watch;
+    while (asked->fileno() != -1 && watch.elapsed() < 100ms) std::this_thread::yield();
+    context.reply("x");
+  };
+  Telling<ThreadingUDPServer> server(AddressLike("127.0.0.1", 0), run, kOptions);
+  asked = &server;
+  Socket client = asking(server.server_address);
+  client.send("x");
+  server.handle_request();
+  server.server_close();
+  REQUIRE_FALSE(server.error);
+  REQUIRE(client.recv(9) == "x");
+}

@@ -218,6 +218,7 @@ TEST_CASE("replace_stale_path takes the path of a killed server", "[socketserver
   Pair pipe = unix_pair();
   const pid_t child = ::fork();
   if (child == 0) {
+    ::alarm(30);
     UnixStreamServer server(dir / "s", kNothing);
     pipe.server.send("x");
     for (;;) ::pause();
@@ -232,7 +233,7 @@ TEST_CASE("replace_stale_path takes the path of a killed server", "[socketserver
 
 TEST_CASE("replace_stale_path leaves a live server its path", "[socketserver]") {
   const TempDir dir;
-  UnixStreamServer stream(dir / "stream", kNothing);
+  UnixStreamServer stream(dir / "stream", kNothing, kOptions);
   UnixDatagramServer datagram(dir / "datagram", kNothing);
   for (const std::string& name : {dir / "stream", dir / "datagram"}) {
     CHECK_THROWS_MATCHES(UnixStreamServer(name, kNothing, kReplacing), Error, kInUse);

@@ -184,6 +184,19 @@ TEST_CASE("a client that has gone before finish is no error", "[socketserver][ha
   REQUIRE(error == nullptr);
 }
 
+TEST_CASE("a stream handler refuses datagrams", "[socketserver][handler][stream]") {
+  struct Server : thinsock::UDPServer {
+    using thinsock::UDPServer::UDPServer;
+    void handle_error(Request&, const Address&) override { error = std::current_exception(); }
+    std::exception_ptr error;
+  };
+  Server server({"127.0.0.1", 0}, stream([](auto&) {}), kOptions);
+  Socket client = patient(Socket(AF_INET, SOCK_DGRAM));
+  client.sendto("x", server.server_address);
+  server.handle_request();
+  REQUIRE_THROWS_AS(std::rethrow_exception(server.error), std::invalid_argument);
+}
+
 TEST_CASE("writing to a client that has gone throws an Error", "[socketserver][handler][stream]") {
   const bool unitbuf = GENERATE(false, true);
   const auto error = error_of(stream([=](auto& self) {

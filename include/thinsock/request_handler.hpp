@@ -17,6 +17,7 @@
 #include <ostream>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "thinsock/socket.hpp"
@@ -91,8 +92,8 @@ class BaseRequestHandler : public virtual RequestContext {
   bool failed_ = false;
 };
 
-/// For streams. A failing read or write throws its Error. setup() reads the buffers' sizes, the
-/// timeout and disable_nagle_algorithm: set them in the constructor.
+/// For streams. A failing read or write throws its Error. What setup() needs is set before, as a
+/// rule in the constructor: Echo() { timeout = 5s; }
 class StreamRequestHandler : public BaseRequestHandler {
  public:
   void setup() override;
@@ -134,8 +135,8 @@ struct HandlerClass;
 
 /// What a server does with a request: handler<Echo>; or handler<Echo>(arguments…), whose copies
 /// each new Echo is constructed from (std::ref for what they share); or a function of
-/// (Socket&, const Address&) or of (RequestContext&). A threading server calls it from many
-/// threads at once.
+/// (Socket&, const Address&) or of (RequestContext&), which can be copied. A threading server calls
+/// it from many threads at once.
 class RequestHandler {
  public:
   template <class H>
@@ -156,7 +157,9 @@ class RequestHandler {
 
 template <class H>
 struct HandlerClass {
-  static_assert(std::derived_from<H, BaseRequestHandler>);
+  static_assert(std::derived_from<H, BaseRequestHandler>,
+                "a handler is publicly derived from BaseRequestHandler");
+  static_assert(!std::is_final_v<H>, "a server derives from the handlers it makes");
 
   class Made : public H {
    public:

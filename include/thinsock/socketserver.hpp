@@ -47,18 +47,20 @@ struct ServerOptions {
   bool bind_and_activate = true;     ///< Else call server_bind() and server_activate().
   bool allow_reuse_address = false;  ///< Not kept from the port by connections in TIME_WAIT.
   bool allow_reuse_port = false;     ///< SO_REUSEPORT; ignored for a path.
-  bool dualstack_ipv6 = false;       ///< IPv6 only: IPv4 clients too. "" is then every address.
+  bool dualstack_ipv6 = false;       ///< IPv6 only: IPv4 clients too, as ::ffff:a.b.c.d.
   /// Unix: take over a path where nobody listens any more.
   bool replace_stale_path = false;
   int request_queue_size = SOMAXCONN;   ///< Connections that may wait to be accepted.
   std::size_t max_packet_size = 65535;  ///< Bytes of a datagram; see Request::truncated.
 
   Timeout timeout = std::nullopt;          ///< How long handle_request waits for a request.
-  Timeout idle_timeout = std::nullopt;     ///< A connection's own: each call of its handler.
-  Timeout request_timeout = std::nullopt;  ///< All calls of a handler together: TimeoutError.
+  Timeout idle_timeout = std::nullopt;     ///< A connection's own, for each call: one may drip on.
+  Timeout request_timeout = std::nullopt;  ///< For all calls of a handler together, also the last.
   /// How long requests may go on once serve_forever or server_close() ends them. Then connections
   /// are shut down, which ends what is blocked on them, and children are killed. What a thread does
-  /// besides is waited for, however long, and so is one that answers a datagram.
+  /// besides is waited for, however long, and so is one that answers a datagram. A server without a
+  /// mix-in is busy in its loop: server_close() of another thread cuts that off, and
+  /// request_shutdown() only if this is zero.
   Timeout shutdown_timeout = std::nullopt;
   bool daemon_threads = false;  ///< No such grace for threads, as if it were zero.
   bool block_on_close = true;   ///< Else children are left to themselves in the end.
@@ -89,8 +91,7 @@ class BaseServer {
   /// Ends serve_forever, or the first one if none has begun, and returns when it accepts no more;
   /// at once from its own hooks. Of no effect on one that has ended.
   void shutdown();
-  /// The same without waiting. May be called by signal handlers. With a shutdown_timeout of zero it
-  /// also shuts down the connection that a server without a mix-in is busy with.
+  /// The same without waiting. May be called by signal handlers.
   void request_shutdown() noexcept;
   /// Shuts down, stops listening, then waits for the requests under way, at most for
   /// shutdown_timeout. From a handler or hook it leaves that to serve_forever. Returns how many
@@ -115,7 +116,8 @@ class BaseServer {
   /// told here too, once, with an empty address.
   virtual void handle_error(Request& request, const Address& client_address);
   virtual void handle_timeout() {}
-  /// Refuses a client: at the limit, if options.refuse_at_limit. Its request is closed after this.
+  /// Refuses a client: at the limit, if options.refuse_at_limit. It may be told so,
+  /// request.socket.sendall(…), and is closed after this.
   virtual void handle_overload(Request&, const Address&) {}
   /// After every request of serve_forever, and every poll_interval.
   virtual void service_actions() {}
