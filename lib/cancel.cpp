@@ -10,9 +10,11 @@ namespace thinsock {
 // Members are destroyed last to first: no callback runs any more when the descriptor is closed.
 struct CancelScope::State : Wakeup {
   State(std::stop_token token, Timeout timeout)
-      : Wakeup{descriptor_for(token), Deadline(timeout).end()},
+      : Wakeup{descriptor_for(token), Deadline(timeout).end(), wakeup},
         on_stop(std::move(token), Raise{this}) {
-    if (outer != nullptr) on_outer_stop.emplace(outer->either.get_token(), Raise{this});
+    if (outer != nullptr) {
+      on_outer_stop.emplace(static_cast<State*>(outer)->either.get_token(), Raise{this});
+    }
     wakeup = this;
   }
   ~State() { wakeup = outer; }
@@ -33,7 +35,6 @@ struct CancelScope::State : Wakeup {
   };
 
   Descriptor owner{fd};
-  State* outer = static_cast<State*>(wakeup);
   std::stop_source either;  // For the scopes within this one.
   std::stop_callback<Raise> on_stop;
   std::optional<std::stop_callback<Raise>> on_outer_stop;

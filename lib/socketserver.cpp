@@ -91,9 +91,11 @@ class BaseServer::Serving {
 // While the loop itself answers a request, which may be cut off from elsewhere.
 class BaseServer::Current {
  public:
-  Current(State& state, const Request& request, const Address& client_address) : state_(state) {
-    state.current_client = &client_address;
-    state.current = request.socket.fileno();
+  Current(BaseServer& server, const Request& request, const Address& client_address)
+      : state_(*server.state_) {
+    state_.current_client = &client_address;
+    state_.current = request.socket.fileno();
+    if (state_.phase == State::stopping) server.request_shutdown();  // It may have come too early.
   }
   ~Current() {
     state_.current = -1;
@@ -295,7 +297,7 @@ bool BaseServer::verify_request(Request&, const Address&) { return true; }
 
 void BaseServer::process_request(Request& request, const Address& client_address) {
   {
-    const Current current(*state_, request, client_address);
+    const Current current(*this, request, client_address);
     finish_request(request, client_address);
   }
   shutdown_request(request);

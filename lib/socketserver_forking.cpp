@@ -60,7 +60,10 @@ bool RequestChildren::has_room() {
 }
 
 void RequestChildren::start(Request& request, const Address& client_address) {
-  children_.reserve(children_.size() + 1);
+  {
+    const std::lock_guard lock(mutex_);
+    children_.reserve(children_.size() + 1);
+  }
   flush_output();
   std::unique_lock lock(server_.state_->mutex);  // Or the child's might stay locked for ever.
   const auto pid = static_cast<pid_t>(check(once(::fork), "fork"));
@@ -78,7 +81,7 @@ void RequestChildren::start(Request& request, const Address& client_address) {
 void RequestChildren::run(Request& request, const Address& client_address) noexcept {
   BaseServer::State& state = *server_.state_;
   state.bell.close();
-  wakeup = nullptr;
+  leave_scopes_in_child();
   children_.clear();
   server_.forget_in_child();
   const bool fine = server_.finish_or_report(request, client_address);

@@ -74,6 +74,10 @@ void Deadline::start() noexcept {
   end_ = start + std::min(length, INT64_MAX - start);
 }
 
+void leave_scopes_in_child() noexcept {
+  for (; wakeup != nullptr; wakeup = wakeup->outer) wakeup->fd = -1;
+}
+
 std::int64_t Deadline::end() noexcept {
   start();
   const std::int64_t scope = wakeup == nullptr ? INT64_MAX : wakeup->end;
@@ -107,8 +111,6 @@ Result wait_any(pollfd* entries, std::size_t count, Deadline& deadline) noexcept
         once([&] { return ::ppoll(entries, count, deadline.never() ? nullptr : &left, nullptr); });
   } while (ready == -EINTR);
   if (const Result stop = interrupted(); stop < 0) return stop;
-  // Raised by a process that was forked within the scope, and has a copy of all but the descriptor.
-  if (wakeup != nullptr && entries[count - 1].revents != 0) lower_wakeup(wakeup->fd);
   if (ready == 0) return -ETIMEDOUT;
   return ready < 0 ? ready : 0;
 }

@@ -78,7 +78,8 @@ class ErrnoKept {
 /// none.
 struct Wakeup {
   int fd;                            // Readable once it is raised; perhaps -1.
-  std::int64_t end = INT64_MAX;      // In nanoseconds of the steady clock.
+  std::int64_t end;                  // In nanoseconds of the steady clock; INT64_MAX is never.
+  Wakeup* outer;                     // Of the scope around this one.
   std::atomic<bool> raised = false;  // Before the descriptor is.
 };
 extern constinit thread_local Wakeup* wakeup;
@@ -86,6 +87,10 @@ extern constinit thread_local Wakeup* wakeup;
 /// Why a call that has to wait may not go on, -ECANCELED or -ETIMEDOUT; as a rule 0.
 Result interruption() noexcept;
 inline Result interrupted() noexcept { return wakeup == nullptr ? 0 : interruption(); }
+
+/// In a child process, which shares the scopes' descriptors with its parent: neither do they end
+/// its calls, nor does a stop in it wake the parent.
+void leave_scopes_in_child() noexcept;
 
 /// For calls that a CancelScope of this thread must not end.
 class OutOfScope {

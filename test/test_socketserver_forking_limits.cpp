@@ -143,6 +143,19 @@ TEST_CASE("there are never more processes than max_children", "[socketserver][fo
   REQUIRE(*most <= 3);
 }
 
+TEST_CASE("active_children may be called while requests come", "[socketserver][forking][threads]") {
+  for (int round = 0; round < 10; ++round) {
+    ForkingTCPServer server(kLoopback, tell_pid_and_wait, kOptions);
+    std::vector<Socket> clients;
+    for (int i = 0; i < 20; ++i) clients.push_back(client_of(server));
+    const Serving serving(server);
+    const Stopwatch watch;
+    while (server.active_children().size() < 20 && watch.elapsed() < kPatience) continue;
+    CHECK(server.active_children().size() == 20);
+    for (Socket& client : clients) client.shutdown(SHUT_WR);
+  }
+}
+
 TEST_CASE("clients beyond max_children wait for a process to end", "[socketserver][forking]") {
   ForkingTCPServer server(kLoopback, tell_pid_and_wait, options_with({.max_children = 1}));
   const Serving serving(server);
