@@ -141,21 +141,22 @@ void BaseServer::request_shutdown() noexcept {
 
 std::size_t BaseServer::server_close() {
   State& state = *state_;
-  state.stop();
   if (within(*this)) {
+    state.stop();
     const std::lock_guard lock(state.mutex);
     state.closing = true;
     return state.cut_off;
   }
   const OutOfScope out_of_scope;
   const std::lock_guard one_at_a_time(state.close_mutex);
+  state.phase = State::closed;  // At once, or who calls handle_request again and again never ends.
+  state.wake();
   std::unique_lock lock(state.mutex);
   const auto over = [&] { return !state.serving; };
   if (!state.changed.wait_until(lock, moment_after(options.shutdown_timeout), over)) {
     state.cut_current();
     state.changed.wait(lock, over);
   }
-  state.phase = State::closed;
   lock.unlock();
   wind_up(true);
   return state.cut_off;

