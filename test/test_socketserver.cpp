@@ -70,7 +70,7 @@ struct Placed {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("echoes for three clients each", "[socketserver]", TCPServer, UDPServer,
+TEMPLATE_TEST_CASE("echoes for three clients each", "[socketserver][native]", TCPServer, UDPServer,
                    UnixStreamServer, UnixDatagramServer, ThreadingTCPServer, ThreadingUDPServer,
                    ThreadingUnixStreamServer, ThreadingUnixDatagramServer, ForkingTCPServer,
                    ForkingUDPServer, ForkingUnixStreamServer, ForkingUnixDatagramServer) {
@@ -225,7 +225,8 @@ TEST_CASE("serve_forever ends after its requests", "[socketserver][serve_forever
   }
 }
 
-TEST_CASE("a derived server that is destroyed too early ends the program", "[socketserver]") {
+TEST_CASE("a derived server that is destroyed too early ends the program",
+          "[socketserver][native]") {
   struct Derived : ThreadingTCPServer {
     using ThreadingTCPServer::ThreadingTCPServer;
     std::string member = "used by a handler";
@@ -282,7 +283,8 @@ TEST_CASE("at max_threads clients may be refused", "[socketserver][handle_overlo
   one.close();
 }
 
-TEST_CASE("an exception of verify_request closes its request alone", "[socketserver][errors]") {
+TEST_CASE("an exception of verify_request closes its request alone",
+          "[socketserver][errors][native]") {
   struct Server : TCPServer {
     using TCPServer::TCPServer;
     bool verify_request(Request&, const Address&) override {
@@ -301,7 +303,8 @@ TEST_CASE("an exception of verify_request closes its request alone", "[socketser
   REQUIRE(server.errors == 1);
 }
 
-TEST_CASE("a server without descriptors says so once and recovers", "[socketserver][errors]") {
+TEST_CASE("a server without descriptors says so once and recovers",
+          "[socketserver][errors][native]") {
   struct Server : TCPServer {
     using TCPServer::TCPServer;
     void handle_error(Request&, const Address& client) override {

@@ -51,7 +51,7 @@ class ServingInScope {
 
 }  // namespace
 
-TEST_CASE("each request has a process of its own", "[socketserver][forking]") {
+TEST_CASE("each request has a process of its own", "[socketserver][forking][native]") {
   ForkingTCPServer server(kLoopback, tell_pid_and_wait, kOptions);
   Served one(server), two(server);
   REQUIRE(server.active_children() == std::vector{one.pid, two.pid});
@@ -59,7 +59,7 @@ TEST_CASE("each request has a process of its own", "[socketserver][forking]") {
   REQUIRE(one.pid != ::getpid());
 }
 
-TEST_CASE("a datagram is answered by a process", "[socketserver][forking]") {
+TEST_CASE("a datagram is answered by a process", "[socketserver][forking][native]") {
   ForkingUDPServer server(
       AddressLike("", 0),
       [](RequestContext& context) { context.reply(std::to_string(::getpid()) + context.packet); },
@@ -73,7 +73,8 @@ TEST_CASE("a datagram is answered by a process", "[socketserver][forking]") {
   REQUIRE_FALSE(answer.starts_with(std::to_string(::getpid()) + " "));
 }
 
-TEST_CASE("a process ends with 0, or with 1 if its handler threw", "[socketserver][forking]") {
+TEST_CASE("a process ends with 0, or with 1 if its handler threw",
+          "[socketserver][forking][native]") {
   const bool throws = GENERATE(false, true);
   struct Quiet : ForkingTCPServer {
     using ForkingTCPServer::ForkingTCPServer;
@@ -88,7 +89,7 @@ TEST_CASE("a process ends with 0, or with 1 if its handler threw", "[socketserve
   REQUIRE(Served(server).wait_until_dead() == (throws ? 1 : 0));
 }
 
-TEST_CASE("what a handler throws is told in its process", "[socketserver][forking]") {
+TEST_CASE("what a handler throws is told in its process", "[socketserver][forking][native]") {
   struct Told : ForkingTCPServer {
     using ForkingTCPServer::ForkingTCPServer;
     void handle_error(Request& request, const Address& client) override {
@@ -105,7 +106,8 @@ TEST_CASE("what a handler throws is told in its process", "[socketserver][forkin
   REQUIRE(server.errors == 0);
 }
 
-TEST_CASE("a process has nothing of its server's but the connection", "[socketserver][forking]") {
+TEST_CASE("a process has nothing of its server's but the connection",
+          "[socketserver][forking][native]") {
   ForkingTCPServer* self = nullptr;
   const std::size_t before = open_descriptors();
   ForkingTCPServer server(
@@ -123,7 +125,7 @@ TEST_CASE("a process has nothing of its server's but the connection", "[socketse
   REQUIRE(second.pid == 2 + 1);
 }
 
-TEST_CASE("a process does not keep its server's port", "[socketserver][forking]") {
+TEST_CASE("a process does not keep its server's port", "[socketserver][forking][native]") {
   const ServerOptions options =
       options_with({.allow_reuse_address = true, .block_on_close = false});
   ForkingTCPServer server(kLoopback, tell_pid_and_wait, options);
@@ -137,7 +139,7 @@ TEST_CASE("a process does not keep its server's port", "[socketserver][forking]"
   REQUIRE(::waitpid(served.pid, nullptr, 0) == served.pid);
 }
 
-TEST_CASE("a process cannot end its server", "[socketserver][forking][shutdown]") {
+TEST_CASE("a process cannot end its server", "[socketserver][forking][shutdown][native]") {
   using End = void (*)(BaseServer&);
   const auto end = GENERATE(
       as<End>(), [](BaseServer& server) { server.shutdown(); },
@@ -159,7 +161,7 @@ TEST_CASE("a process cannot end its server", "[socketserver][forking][shutdown]"
   }
 }
 
-TEST_CASE("a Unix server's path outlives its processes", "[socketserver][forking]") {
+TEST_CASE("a Unix server's path outlives its processes", "[socketserver][forking][native]") {
   const TempDir dir;
   ForkingUnixStreamServer server(dir / "s", tell_pid_and_wait, kOptions);
   for (int i = 0; i < 3; ++i) serve_one(server);
@@ -168,7 +170,7 @@ TEST_CASE("a Unix server's path outlives its processes", "[socketserver][forking
   REQUIRE_FALSE(std::filesystem::exists(dir / "s"));
 }
 
-TEST_CASE("what is buffered for output appears once", "[socketserver][forking]") {
+TEST_CASE("what is buffered for output appears once", "[socketserver][forking][native]") {
   const bool synced = GENERATE(true, false);
   const std::string output = output_of([&] {
     std::ios::sync_with_stdio(synced);
@@ -199,7 +201,8 @@ TEST_CASE("what is buffered for output appears once", "[socketserver][forking]")
 }
 
 // std::getchar and std::cin hold its lock all the while.
-TEST_CASE("a thread that waits for input does not stop the server", "[socketserver][forking]") {
+TEST_CASE("a thread that waits for input does not stop the server",
+          "[socketserver][forking][native]") {
   ForkingTCPServer server(kLoopback, tell_pid, kOptions);
   std::promise<void> waits, comes;
   std::thread reader([&, input = comes.get_future()]() mutable {
@@ -219,7 +222,7 @@ TEST_CASE("a thread that waits for input does not stop the server", "[socketserv
 }
 
 TEST_CASE("the end of the loop's scope is not that of its processes' requests",
-          "[socketserver][forking][cancel]") {
+          "[socketserver][forking][cancel][native]") {
   ForkingTCPServer server(
       kLoopback,
       [](Socket& request, const Address&) {
@@ -241,7 +244,8 @@ TEST_CASE("the end of the loop's scope is not that of its processes' requests",
   REQUIRE(client.recv(9) == "slept");
 }
 
-TEST_CASE("a stop in a process does not reach its server", "[socketserver][forking][cancel]") {
+TEST_CASE("a stop in a process does not reach its server",
+          "[socketserver][forking][cancel][native]") {
   std::stop_source source;
   ForkingTCPServer server(
       kLoopback,

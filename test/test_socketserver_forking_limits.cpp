@@ -42,7 +42,8 @@ class OnChild {
 
 }  // namespace
 
-TEST_CASE("server_close leaves no process behind", "[socketserver][forking][server_close]") {
+TEST_CASE("server_close leaves no process behind",
+          "[socketserver][forking][server_close][native]") {
   ForkingTCPServer server(kLoopback, tell_pid_and_wait, kOptions);
   std::vector<Served> served;
   for (int i = 0; i < 5; ++i) served.emplace_back(server);
@@ -51,7 +52,8 @@ TEST_CASE("server_close leaves no process behind", "[socketserver][forking][serv
   REQUIRE(no_children());
 }
 
-TEST_CASE("a process that ends is waited for though no request comes", "[socketserver][forking]") {
+TEST_CASE("a process that ends is waited for though no request comes",
+          "[socketserver][forking][native]") {
   ForkingTCPServer server(kLoopback, tell_pid_and_wait, kOptions);
   const bool serves_forever = GENERATE(true, false);
   Served served(server);
@@ -62,13 +64,14 @@ TEST_CASE("a process that ends is waited for though no request comes", "[sockets
   REQUIRE_FALSE(exists(served.pid));
 }
 
-TEST_CASE("handle_request waits for the processes of earlier ones", "[socketserver][forking]") {
+TEST_CASE("handle_request waits for the processes of earlier ones",
+          "[socketserver][forking][native]") {
   ForkingTCPServer server(kLoopback, tell_pid_and_wait, kOptions);
   for (int i = 0; i < 10; ++i) serve_one(server);
   REQUIRE(server.active_children().size() <= 2);
 }
 
-TEST_CASE("other children of the program are left to it", "[socketserver][forking]") {
+TEST_CASE("other children of the program are left to it", "[socketserver][forking][native]") {
   const pid_t own = ::fork();
   if (own == 0) ::_exit(7);
   ::waitid(P_PID, static_cast<id_t>(own), nullptr, WEXITED | WNOWAIT);
@@ -83,7 +86,7 @@ TEST_CASE("other children of the program are left to it", "[socketserver][forkin
 }
 
 TEST_CASE("a process is waited for though there was no descriptor for that",
-          "[socketserver][forking]") {
+          "[socketserver][forking][native]") {
   ForkingTCPServer server(kLoopback, tell_pid_and_wait, kOptions);
   Socket client = client_of(server);
   {
@@ -97,7 +100,7 @@ TEST_CASE("a process is waited for though there was no descriptor for that",
 }
 
 TEST_CASE("processes are noticed to end though the program ignores them or waits for all",
-          "[socketserver][forking]") {
+          "[socketserver][forking][native]") {
   const OnChild scope(GENERATE(as<void (*)(int)>(), SIG_IGN, [](int) {
     const int error = errno;
     while (::waitpid(-1, nullptr, WNOHANG) > 0) continue;
@@ -110,7 +113,7 @@ TEST_CASE("processes are noticed to end though the program ignores them or waits
 }
 
 TEST_CASE("a killed process is waited for, and its client hears the end",
-          "[socketserver][forking]") {
+          "[socketserver][forking][native]") {
   ForkingTCPServer server(kLoopback, tell_pid_and_wait, kOptions);
   Served served(server);
   ::kill(served.pid, SIGKILL);
@@ -120,7 +123,7 @@ TEST_CASE("a killed process is waited for, and its client hears the end",
   REQUIRE(Served(server).pid > 0);
 }
 
-TEST_CASE("there are never more processes than max_children", "[socketserver][forking]") {
+TEST_CASE("there are never more processes than max_children", "[socketserver][forking][native]") {
   Shared running, most;
   ForkingTCPServer server(
       kLoopback,
@@ -143,7 +146,8 @@ TEST_CASE("there are never more processes than max_children", "[socketserver][fo
   REQUIRE(*most <= 3);
 }
 
-TEST_CASE("active_children may be called while requests come", "[socketserver][forking][threads]") {
+TEST_CASE("active_children may be called while requests come",
+          "[socketserver][forking][threads][native]") {
   for (int round = 0; round < 10; ++round) {
     ForkingTCPServer server(kLoopback, tell_pid_and_wait, kOptions);
     std::vector<Socket> clients;
@@ -156,7 +160,8 @@ TEST_CASE("active_children may be called while requests come", "[socketserver][f
   }
 }
 
-TEST_CASE("clients beyond max_children wait for a process to end", "[socketserver][forking]") {
+TEST_CASE("clients beyond max_children wait for a process to end",
+          "[socketserver][forking][native]") {
   ForkingTCPServer server(kLoopback, tell_pid_and_wait, options_with({.max_children = 1}));
   const Serving serving(server);
   Socket first = client_of(server), second = client_of(server);
@@ -169,7 +174,8 @@ TEST_CASE("clients beyond max_children wait for a process to end", "[socketserve
   second.shutdown(SHUT_WR);
 }
 
-TEST_CASE("clients beyond max_children are refused if so wanted", "[socketserver][forking]") {
+TEST_CASE("clients beyond max_children are refused if so wanted",
+          "[socketserver][forking][native]") {
   struct Refusing : ForkingTCPServer {
     using ForkingTCPServer::ForkingTCPServer;
     void handle_overload(Request& request, const Address&) override {
@@ -188,7 +194,7 @@ TEST_CASE("clients beyond max_children are refused if so wanted", "[socketserver
 }
 
 TEST_CASE("processes that outlast shutdown_timeout are killed and counted",
-          "[socketserver][forking][server_close]") {
+          "[socketserver][forking][server_close][native]") {
   ForkingTCPServer server(kLoopback, tell_pid_and_wait, options_with({.shutdown_timeout = 20ms}));
   std::optional<Served> first(std::in_place, server), second(std::in_place, server);
   second.reset();
@@ -199,7 +205,8 @@ TEST_CASE("processes that outlast shutdown_timeout are killed and counted",
   REQUIRE(no_children());
 }
 
-TEST_CASE("nobody waits for processes if block_on_close is off", "[socketserver][forking]") {
+TEST_CASE("nobody waits for processes if block_on_close is off",
+          "[socketserver][forking][native]") {
   ForkingTCPServer server(kLoopback, tell_pid_and_wait, options_with({.block_on_close = false}));
   Served served(server);
   SECTION("server_close") {
@@ -221,7 +228,7 @@ TEST_CASE("nobody waits for processes if block_on_close is off", "[socketserver]
 }
 
 TEST_CASE("a request for which there can be no process is reported and closed",
-          "[socketserver][forking]") {
+          "[socketserver][forking][native]") {
   struct Reporting : ForkingTCPServer {
     using ForkingTCPServer::ForkingTCPServer;
     void handle_error(Request& request, const Address&) override {
@@ -244,7 +251,7 @@ TEST_CASE("a request for which there can be no process is reported and closed",
   if (::geteuid() == 0) REQUIRE(output == "told ");
 }
 
-TEST_CASE("five hundred requests leave nothing behind", "[socketserver][forking]") {
+TEST_CASE("five hundred requests leave nothing behind", "[socketserver][forking][native]") {
   ForkingTCPServer server(kLoopback, tell_pid, kOptions);
   const auto serve = [&](int count) {
     for (int i = 0; i < count; ++i) Served(server).client.recv(1);
