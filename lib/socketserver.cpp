@@ -46,6 +46,7 @@ class BaseServer::Serving {
     State& state = *server.state_;
     const std::lock_guard lock(state.mutex);
     if (state.serving) fail(code_of(-EBUSY), "serve_forever");
+    if (state.phase == State::closed && !for_ever) fail(code_of(-EBADF), "handle_request");
     state.serving = state.accepting = true;
     state.served_as = &typeid(server);
     State::Phase before = State::ended;
@@ -120,7 +121,6 @@ void BaseServer::serve_forever(Timeout poll_interval) {
 
 void BaseServer::handle_request() {
   const Serving serving(*this, false);
-  if (fileno() == -1) fail(code_of(-EBADF), "handle_request");
   const Event event = wait(std::min(own_timeout(), options.timeout));
   if (event == Event::request) handle_one();
   if (event == Event::timeout) handle_timeout();
