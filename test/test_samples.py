@@ -1,7 +1,6 @@
 """Runs the samples as a user would, against peers that are not ours: Python's socket and nc."""
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -9,32 +8,7 @@ import sys
 import threading
 import unittest
 
-SAMPLES = sys.argv.pop(1)
-PATIENCE = 20  # seconds until a peer counts as hung
-
-
-@contextlib.contextmanager
-def running(name, *args):
-    """A server sample, ready, and the port it listens on."""
-    path = os.path.join(SAMPLES, name)
-    server = subprocess.Popen([path, *args], stdout=subprocess.PIPE, text=True)
-    watchdog = threading.Timer(PATIENCE, server.kill)
-    watchdog.start()
-    try:
-        first = server.stdout.readline().split()
-        assert first[:2] == ["listening", "on"], first
-        server.port = int(first[2].rpartition(":")[2])
-        yield server
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait()
-        watchdog.cancel()
-        server.stdout.close()
-
-
-def run(name, *args):
-    path = os.path.join(SAMPLES, name)
-    return subprocess.run([path, *map(str, args)], capture_output=True, text=True, timeout=PATIENCE)
+from sample import PATIENCE, connected, run, running
 
 
 class Quickstart(unittest.TestCase):
@@ -47,8 +21,8 @@ class Quickstart(unittest.TestCase):
 
 class HelloServer(unittest.TestCase):
     def test_answers_pythons_client(self):
-        with running("hello_server", "127.0.0.1", "0") as server:
-            with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
+        with running("hello_server") as server:
+            with connected(server) as client:
                 client.sendall(b"Hello!!")
                 self.assertEqual(client.recv(1024), b"Gun!!")
                 self.assertEqual(client.recv(1024), b"")
@@ -56,18 +30,18 @@ class HelloServer(unittest.TestCase):
             self.assertEqual(server.stdout.readline(), f"127.0.0.1:{peer[1]} says Hello!!\n")
 
     def test_answers_netcat(self):
-        with running("hello_server", "127.0.0.1", "0") as server:
+        with running("hello_server") as server:
             done = subprocess.run(["nc", "-N", "127.0.0.1", str(server.port)], input=b"Hello!!",
                                   capture_output=True, timeout=PATIENCE)
             self.assertEqual(done.stdout, b"Gun!!")
 
     def test_outlives_a_client_that_resets(self):
-        with running("hello_server", "127.0.0.1", "0") as server:
-            client = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+        with running("hello_server") as server:
+            client = connected(server)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             client.close()
             self.assertIn("127.0.0.1", server.stdout.readline())
-            with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
+            with connected(server) as client:
                 client.sendall(b"Hello!!")
                 self.assertEqual(client.recv(1024), b"Gun!!")
 
@@ -109,7 +83,7 @@ class HelloClient(unittest.TestCase):
 
 class UpperServer(unittest.TestCase):
     def test_answers_the_client_of_pythons_documentation(self):
-        with running("upper_server", "127.0.0.1", "0") as server:
+        with running("upper_server") as server:
             for words in ("hello world with TCP", "python is nice"):
                 with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
                     sock.settimeout(PATIENCE)
@@ -118,8 +92,8 @@ class UpperServer(unittest.TestCase):
                     self.assertEqual(str(sock.recv(1024), "utf-8"), words.upper() + "\n")
 
     def test_ctrl_c_ends_it_though_a_client_stays(self):
-        with running("upper_server", "127.0.0.1", "0") as server:
-            with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
+        with running("upper_server") as server:
+            with connected(server) as client:
                 server.send_signal(signal.SIGINT)
                 with contextlib.suppress(ConnectionResetError):  # If it was not accepted yet.
                     self.assertEqual(client.recv(1024), b"")
@@ -128,10 +102,10 @@ class UpperServer(unittest.TestCase):
 
 class EchoServer(unittest.TestCase):
     def test_serves_many_clients_at_once(self):
-        with running("echo_server", "127.0.0.1", "0") as server:
+        with running("echo_server") as server:
             with contextlib.ExitStack() as stack:
                 clients = [stack.enter_context(
-                    socket.create_connection(("127.0.0.1", server.port), PATIENCE))
+                    connected(server))
                     for _ in range(50)]
                 for number, client in enumerate(reversed(clients)):
                     client.sendall(b"client %d" % number)
@@ -139,8 +113,8 @@ class EchoServer(unittest.TestCase):
                     self.assertEqual(client.recv(1024), b"client %d" % number)
 
     def test_ctrl_c_ends_it_though_clients_stay(self):
-        with running("echo_server", "127.0.0.1", "0") as server:
-            with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
+        with running("echo_server") as server:
+            with connected(server) as client:
                 client.sendall(b"abc")
                 self.assertEqual(client.recv(1024), b"abc")
                 server.send_signal(signal.SIGINT)
