@@ -23,8 +23,9 @@ int main(int argc, char** argv) {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
-  thinsock::TCPServer server({host, port}, thinsock::handler<MyTCPHandler>,
-                             {.allow_reuse_address = true, .shutdown_timeout = 0s});
+  thinsock::TCPServer server(
+      {host, port}, thinsock::handler<MyTCPHandler>,
+      {.allow_reuse_address = true, .idle_timeout = 30s, .shutdown_timeout = 0s});
   running = &server;
   std::signal(SIGINT, [](int) { running->request_shutdown(); });
   std::cout << "listening on " << server.server_address << std::endl;

@@ -10,6 +10,9 @@ import threading
 
 import pexpect
 
+# In the background of a shell it is ignored, which the programs would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 FOLDER = sys.argv.pop(1)  # Where the programs are.
 PATIENCE = 20  # seconds until a peer counts as hung
 
@@ -54,3 +57,48 @@ def at_terminal(name, *args):
     with pexpect.spawn(command, [*map(str, args)], timeout=PATIENCE, encoding="utf-8",
                        echo=False) as terminal:
         yield terminal
+
+
+def reset(client):
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    client.close()
+
+
+def close_mid_line(client):
+    client.sendall(b"half a li")
+    client.close()
+
+
+def reset_mid_line(client):
+    client.sendall(b"half a li")
+    reset(client)
+
+
+WAYS_TO_VANISH = (socket.socket.close, reset, close_mid_line, reset_mid_line)
+
+
+def line_of(client):
+    """The next line, and not a byte more."""
+    line = b""
+    while not line.endswith(b"\n") and (byte := client.recv(1)):
+        line += byte
+    return line
+
+
+@contextlib.contextmanager
+def python_server(serve, family=socket.AF_INET, address=("127.0.0.1", 0)):
+    """The address of a server in Python that serves one connection and goes."""
+    def accept():
+        conn, _ = listener.accept()
+        conn.settimeout(PATIENCE)
+        with conn:
+            serve(conn)
+
+    with socket.create_server(address, family=family) as listener:
+        listener.settimeout(PATIENCE)
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield listener.getsockname()
+        finally:
+            thread.join()

@@ -1,14 +1,11 @@
 """Runs the samples as a user would, against peers that are not ours: Python's socket and nc."""
 
-import contextlib
-import signal
 import socket
 import subprocess
 import sys
-import threading
 import unittest
 
-from sample import PATIENCE, connected, run, running
+from sample import PATIENCE, connected, python_server, reset, run, running
 
 
 class Quickstart(unittest.TestCase):
@@ -37,9 +34,7 @@ class HelloServer(unittest.TestCase):
 
     def test_outlives_a_client_that_resets(self):
         with running("hello_server") as server:
-            client = connected(server)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            client.close()
+            reset(connected(server))
             self.assertIn("127.0.0.1", server.stdout.readline())
             with connected(server) as client:
                 client.sendall(b"Hello!!")
@@ -56,19 +51,9 @@ class HelloServer(unittest.TestCase):
 class HelloClient(unittest.TestCase):
     def test_talks_to_a_server_in_python(self):
         received = []
-
-        def serve(listener):
-            conn, _ = listener.accept()
-            with conn:
-                received.append(conn.recv(1024))
-                conn.sendall(b"Gun!!")
-
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            listener.settimeout(PATIENCE)
-            serving = threading.Thread(target=serve, args=[listener])
-            serving.start()
-            done = run("hello_client", *listener.getsockname())
-            serving.join()
+        with python_server(lambda conn: (received.append(conn.recv(1024)),
+                                         conn.sendall(b"Gun!!"))) as address:
+            done = run("hello_client", *address)
         self.assertEqual((done.returncode, done.stdout), (0, "server says Gun!!\n"))
         self.assertEqual(received, [b"Hello!!"])
 
@@ -81,45 +66,33 @@ class HelloClient(unittest.TestCase):
         self.assertIn(f"connect 127.0.0.1:{port}: Connection refused", done.stderr)
 
 
-class UpperServer(unittest.TestCase):
-    def test_answers_the_client_of_pythons_documentation(self):
-        with running("upper_server") as server:
-            for words in ("hello world with TCP", "python is nice"):
-                with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
-                    sock.settimeout(PATIENCE)
-                    sock.connect(("127.0.0.1", server.port))
-                    sock.sendall(bytes(words + "\n", "utf-8"))
-                    self.assertEqual(str(sock.recv(1024), "utf-8"), words.upper() + "\n")
+class Inspect(unittest.TestCase):
+    def test_shows_each_address_and_who_won(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            done = run("inspect", "localhost", port)
+            self.assertEqual(done.returncode, 0)
+            self.assertRegex(done.stdout, rf"(?m)^127\.0\.0\.1:{port} +\d+\.\d\d ms  connected")
+            self.assertRegex(done.stdout,
+                             rf"create_connection.* ms  connected to 127\.0\.0\.1:{port}\n")
 
-    def test_ctrl_c_ends_it_though_a_client_stays(self):
-        with running("upper_server") as server:
-            with connected(server) as client:
-                server.send_signal(signal.SIGINT)
-                with contextlib.suppress(ConnectionResetError):  # If it was not accepted yet.
-                    self.assertEqual(client.recv(1024), b"")
-                self.assertEqual(server.wait(PATIENCE), 0)
+    def test_shows_the_options_of_the_connection(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            done = run("inspect", *listener.getsockname())
+            for name in ("SO_SNDBUF", "SO_RCVBUF", "TCP_MAXSEG", "TCP_NODELAY", "SO_KEEPALIVE"):
+                self.assertRegex(done.stdout, rf"(?m)^{name} +\d+$")
 
+    def test_shows_why_nobody_was_reached(self):
+        with socket.socket() as holder:
+            holder.bind(("127.0.0.1", 0))
+            done = run("inspect", *holder.getsockname())
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stdout.count(" ms  Connection refused\n"), 2)
 
-class EchoServer(unittest.TestCase):
-    def test_serves_many_clients_at_once(self):
-        with running("echo_server") as server:
-            with contextlib.ExitStack() as stack:
-                clients = [stack.enter_context(
-                    connected(server))
-                    for _ in range(50)]
-                for number, client in enumerate(reversed(clients)):
-                    client.sendall(b"client %d" % number)
-                for number, client in enumerate(reversed(clients)):
-                    self.assertEqual(client.recv(1024), b"client %d" % number)
-
-    def test_ctrl_c_ends_it_though_clients_stay(self):
-        with running("echo_server") as server:
-            with connected(server) as client:
-                client.sendall(b"abc")
-                self.assertEqual(client.recv(1024), b"abc")
-                server.send_signal(signal.SIGINT)
-                self.assertEqual(client.recv(1024), b"")
-                self.assertEqual(server.wait(PATIENCE), 0)
+    def test_names_a_host_that_cannot_be_found(self):
+        done = run("inspect", "x" * 300, 80)  # Too long to ask anybody for it.
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("getaddrinfo xxx", done.stderr)
 
 
 if __name__ == "__main__":

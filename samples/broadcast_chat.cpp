@@ -1,0 +1,70 @@
+// Everyone's line goes to everyone: Python's ThreadingTCPServer with state its handlers share.
+// sh samples/run.sh broadcast_chat [HOST [PORT]]
+#include <chrono>
+#include <csignal>
+#include <iostream>
+#include <mutex>
+#include <set>
+#include <thinsock/socketserver.hpp>
+using namespace std::chrono_literals;
+using thinsock::Socket, thinsock::ThreadingTCPServer;
+
+struct Room : ThreadingTCPServer {
+  using ThreadingTCPServer::ThreadingTCPServer;
+
+  void enter(Socket& member) {
+    const std::lock_guard lock(mutex);
+    members.insert(&member);
+  }
+  void leave(Socket& member) {
+    const std::lock_guard lock(mutex);
+    members.erase(&member);
+  }
+  // Who does not keep up with the others has to go: they are not made to wait.
+  void say(const std::string& line) {
+    const std::lock_guard lock(mutex);
+    for (Socket* member : members) {
+      std::error_code error;
+      if (member->send(line, MSG_DONTWAIT, error) < line.size())
+        ::shutdown(member->fileno(), SHUT_RDWR);
+    }
+  }
+
+  std::mutex mutex;
+  std::set<Socket*> members;
+};
+
+class Member : public thinsock::StreamRequestHandler {
+  void handle() override {
+    request.set_keepalive(60s, 10s, 3);  // Notices also who was switched off.
+    room.enter(request);
+    room.say(name + " has come\n");
+    for (std::string line; (line = rfile.readline(1024)).ends_with('\n');)
+      room.say(name + ": " + line);
+  }
+  void finish() override {
+    room.leave(request);
+    room.say(name + " has left\n");
+  }
+
+  Room& room = static_cast<Room&>(server);
+  const std::string name = client_address.str();
+};
+
+thinsock::BaseServer* running;  // For Ctrl-C.
+
+int main(int argc, char** argv) {
+  const char* host = argc > 1 ? argv[1] : "127.0.0.1";
+  const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
+
+  Room server({host, port}, thinsock::handler<Member>,
+              {.allow_reuse_address = true, .daemon_threads = true});
+  running = &server;
+  std::signal(SIGINT, [](int) { running->request_shutdown(); });
+  std::cout << "listening on " << server.server_address << std::endl;
+  server.serve_forever();
+}
+
+// listening on 127.0.0.1:8888
+// and a client, nc 127.0.0.1 8888:
+// 127.0.0.1:54321: Hello, everybody!

@@ -1,0 +1,28 @@
+// Sends each line that is typed and prints what comes back, until exit: Python's echo client.
+// sh samples/run.sh echo_client [HOST [PORT]]
+#include <chrono>
+#include <iostream>
+#include <string>
+#include <thinsock/stream.hpp>
+using namespace std::chrono_literals;
+
+int main(int argc, char** argv) {
+  const char* host = argc > 1 ? argv[1] : "127.0.0.1";
+  const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
+
+  thinsock::SocketStream server(thinsock::create_connection({host, port}, 5s));
+  server.exceptions(std::ios::badbit);
+  for (std::string line;
+       std::cout << "> " << std::flush && std::getline(std::cin, line) && line != "exit";) {
+    server << line << std::endl;
+    if (!std::getline(server, line)) {
+      std::cerr << "the server has gone\n";
+      return 1;
+    }
+    std::cout << line << std::endl;
+  }
+}
+
+// > hello
+// hello
+// > exit

@@ -1,0 +1,37 @@
+// Has a server run each command line that is typed and prints what it prints; ends as the last did.
+// sh samples/run.sh exec_client [HOST [PORT]]
+#include <chrono>
+#include <iostream>
+#include <string>
+#include <thinsock/stream.hpp>
+using namespace std::chrono_literals;
+
+// What the server passes on, up to the exit status.
+int print_output(thinsock::SocketStream& server) {
+  std::string kind;
+  for (int number; server >> kind >> number && server.get() == '\n';) {
+    if (kind == "exit") return number;
+    if (number < 0 || number > 1 << 20) break;
+    std::string piece(static_cast<std::size_t>(number), '\0');
+    if (server.read(piece.data(), number))
+      (kind == "stdout" ? std::cout : std::cerr) << piece << std::flush;
+  }
+  throw std::runtime_error("the connection has broken");
+}
+
+int main(int argc, char** argv) {
+  const char* host = argc > 1 ? argv[1] : "127.0.0.1";
+  const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
+
+  thinsock::SocketStream server(thinsock::create_connection({host, port}, 5s));
+  server.socket().settimeout(std::nullopt);  // A command may take its time.
+  int status = 0;
+  for (std::string line; std::getline(std::cin, line);) {
+    server << line << std::endl;
+    status = print_output(server);
+  }
+  return status;
+}
+
+// echo hello; exit 3
+// hello

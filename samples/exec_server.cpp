@@ -1,0 +1,96 @@
+// Runs command lines and streams back what they print: Python's subprocess behind a socketserver.
+// sh samples/run.sh exec_server [HOST [PORT]]
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <iostream>
+#include <thinsock/message.hpp>
+#include <thinsock/socketserver.hpp>
+using thinsock::Descriptor;
+
+long check(long result) {
+  return result != -1 ? result : throw std::system_error(errno, std::system_category());
+}
+
+struct Pipe {
+  Pipe() {
+    int ends[2];
+    check(::pipe2(ends, O_CLOEXEC));
+    out = Descriptor(ends[0]), in = Descriptor(ends[1]);
+  }
+  Descriptor out, in;
+};
+
+// A shell in a process group of its own.
+pid_t start(const std::string& line, const Pipe& out, const Pipe& err) {
+  const auto pid = static_cast<pid_t>(check(::fork()));
+  ::setpgid(pid, pid);  // Here and in the child, whichever comes first.
+  if (pid != 0) return pid;
+  ::dup2(::open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
+  ::dup2(out.in.fileno(), 1);
+  ::dup2(err.in.fileno(), 2);
+  ::execl("/bin/sh", "sh", "-c", line.c_str(), nullptr);
+  ::_exit(127);
+}
+
+// Sends "stdout SIZE\n" or "stderr SIZE\n" and that many bytes, and at last "exit STATUS\n".
+class Exec : public thinsock::StreamRequestHandler {
+  void handle() override {
+    wfile.exceptions(std::ios::goodbit);
+    for (std::string line; (line = rfile.readline(65536)).ends_with('\n');) run(line);
+  }
+
+  void run(const std::string& line) {
+    Pipe out, err;
+    const pid_t pid = start(line, out, err);
+    out.in.close(), err.in.close();
+    const Descriptor ended(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    pollfd ends[] = {{out.out.fileno(), POLLIN, 0},
+                     {err.out.fileno(), POLLIN, 0},
+                     {ended.fileno(), POLLIN, 0},
+                     {request.fileno(), POLLRDHUP, 0}};
+    while (ends[0].fd != -1 || ends[1].fd != -1 || ends[2].fd != -1) {
+      if (::poll(ends, 4, -1) == -1) continue;  // A signal.
+      if (ends[3].revents != 0 || !wfile) {     // The client has left.
+        ::kill(-pid, SIGKILL);
+        break;
+      }
+      if (ends[0].revents != 0 && !pass_on("stdout ", out.out)) ends[0].fd = -1;
+      if (ends[1].revents != 0 && !pass_on("stderr ", err.out)) ends[1].fd = -1;
+      if (ends[2].revents != 0) ends[2].fd = -1;
+    }
+    int status;
+    ::waitpid(pid, &status, 0);
+    status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    wfile << "exit " << status << std::endl;
+  }
+
+  bool pass_on(const char* name, const Descriptor& from) {
+    char piece[65536];
+    const ssize_t size = ::read(from.fileno(), piece, sizeof piece);
+    if (size > 0) (wfile << name << size << '\n').write(piece, size).flush();
+    return size > 0;
+  }
+};
+
+thinsock::BaseServer* running;  // For Ctrl-C.
+
+int main(int argc, char** argv) {
+  const char* host = argc > 1 ? argv[1] : "127.0.0.1";
+  const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
+
+  thinsock::ThreadingTCPServer server({host, port}, thinsock::handler<Exec>,
+                                      {.allow_reuse_address = true, .daemon_threads = true});
+  running = &server;
+  std::signal(SIGINT, [](int) { running->request_shutdown(); });
+  std::cout << "listening on " << server.server_address << std::endl;
+  std::cerr << "warning: whoever connects runs commands as this user\n";
+  server.serve_forever();
+}
+
+// listening on 127.0.0.1:8888
+// warning: whoever connects runs commands as this user

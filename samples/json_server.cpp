@@ -1,0 +1,59 @@
+// Does what each line of JSON asks for: the tutorials' dispatch by getattr on a message's action.
+// sh samples/run.sh json_server [HOST [PORT]]
+#include <algorithm>
+#include <cctype>
+#include <csignal>
+#include <ctime>
+#include <iostream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <thinsock/socketserver.hpp>
+using nlohmann::json;
+
+class Actions : public thinsock::StreamRequestHandler {
+  void handle() override {
+    for (std::string line; open_ && (line = rfile.readline(16 << 20)).ends_with('\n');)
+      wfile << answer(line).dump(-1, ' ', false, json::error_handler_t::replace) << std::endl;
+  }
+
+  json answer(const std::string& line) try {
+    static const std::map<std::string, json (Actions::*)(const json&)> actions = {
+        {"lower", &Actions::lower}, {"time", &Actions::time}, {"quit", &Actions::quit}};
+    const json asked = json::parse(line);
+    const auto action = actions.find(asked.at("action"));
+    if (action == actions.end()) return {{"error", "no such action"}};
+    return {{"result", (this->*action->second)(asked)}};
+  } catch (const json::exception& error) {
+    return {{"error", error.what()}};
+  }
+
+  json lower(const json& asked) {
+    std::string text = asked.at("text");
+    std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
+    return text;
+  }
+  json time(const json&) {
+    const std::time_t now = std::time(nullptr);
+    std::tm utc;
+    char text[32];
+    return std::string(text, std::strftime(text, sizeof text, "%FT%TZ", ::gmtime_r(&now, &utc)));
+  }
+  json quit(const json&) { return open_ = false, "bye"; }
+  bool open_ = true;
+};
+
+thinsock::BaseServer* running;  // For Ctrl-C.
+
+int main(int argc, char** argv) {
+  const char* host = argc > 1 ? argv[1] : "127.0.0.1";
+  const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
+
+  thinsock::ThreadingTCPServer server({host, port}, thinsock::handler<Actions>,
+                                      {.allow_reuse_address = true, .daemon_threads = true});
+  running = &server;
+  std::signal(SIGINT, [](int) { running->request_shutdown(); });
+  std::cout << "listening on " << server.server_address << std::endl;
+  server.serve_forever();
+}
+
+// listening on 127.0.0.1:8888

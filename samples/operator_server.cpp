@@ -1,0 +1,34 @@
+// One operator answers many clients at one keyboard: Python's input() in a threading handler.
+// sh samples/run.sh operator_server [HOST [PORT]]
+#include <iostream>
+#include <mutex>
+#include <string>
+#include <thinsock/socketserver.hpp>
+
+std::mutex keyboard;  // Held while a client has the operator's attention.
+
+class Operator : public thinsock::StreamRequestHandler {
+  void handle() override {
+    for (std::string line; (line = rfile.readline(8192)).ends_with('\n');) {
+      if (line == "ByeBye\n") return;
+      const std::lock_guard attention(keyboard);
+      std::cout << client_address << " says " << line << client_address << " > " << std::flush;
+      if (!std::getline(std::cin, line)) return server.request_shutdown();
+      wfile << line << std::endl;
+    }
+  }
+};
+
+int main(int argc, char** argv) {
+  const char* host = argc > 1 ? argv[1] : "127.0.0.1";
+  const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
+
+  thinsock::ThreadingTCPServer server({host, port}, thinsock::handler<Operator>,
+                                      {.allow_reuse_address = true, .daemon_threads = true});
+  std::cout << "listening on " << server.server_address << std::endl;
+  server.serve_forever();
+}
+
+// listening on 127.0.0.1:8888
+// 127.0.0.1:54321 says Is anybody there?
+// 127.0.0.1:54321 > How may I help you?

@@ -1,0 +1,32 @@
+// Answers each datagram in upper case: MyUDPHandler of Python's socketserver documentation.
+// sh samples/run.sh udp_upper_server [HOST [PORT]]
+#include <algorithm>
+#include <cctype>
+#include <csignal>
+#include <iostream>
+#include <thinsock/socketserver.hpp>
+
+class MyUDPHandler : public thinsock::DatagramRequestHandler {
+  void handle() override {
+    std::string data = packet;
+    std::cout << client_address << " wrote: " << data << std::endl;
+    std::ranges::transform(data, data.begin(), [](unsigned char c) { return std::toupper(c); });
+    wfile << data;
+  }
+};
+
+thinsock::BaseServer* running;  // For Ctrl-C.
+
+int main(int argc, char** argv) {
+  const char* host = argc > 1 ? argv[1] : "127.0.0.1";
+  const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
+
+  thinsock::UDPServer server({host, port}, thinsock::handler<MyUDPHandler>);
+  running = &server;
+  std::signal(SIGINT, [](int) { running->request_shutdown(); });
+  std::cout << "listening on " << server.server_address << std::endl;
+  server.serve_forever();
+}
+
+// listening on 127.0.0.1:8888
+// 127.0.0.1:54321 wrote: hello world

@@ -1,0 +1,27 @@
+// Sends each line that is typed to a path and prints what comes back, until exit: Python's AF_UNIX.
+// sh samples/run.sh unix_echo_client [PATH]
+#include <chrono>
+#include <iostream>
+#include <string>
+#include <thinsock/stream.hpp>
+using namespace std::chrono_literals;
+
+int main(int argc, char** argv) {
+  const std::string path = argc > 1 ? argv[1] : "/tmp/unix_echo.sock";
+
+  thinsock::SocketStream server(thinsock::create_connection(path, 5s));
+  server.exceptions(std::ios::badbit);
+  for (std::string line;
+       std::cout << "> " << std::flush && std::getline(std::cin, line) && line != "exit";) {
+    server << line << std::endl;
+    if (!std::getline(server, line)) {
+      std::cerr << "the server has gone\n";
+      return 1;
+    }
+    std::cout << line << std::endl;
+  }
+}
+
+// > hello
+// hello
+// > exit

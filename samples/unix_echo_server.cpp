@@ -1,0 +1,26 @@
+// Sends back what its clients on this machine send: Python's ThreadingUnixStreamServer.
+// sh samples/run.sh unix_echo_server [PATH]
+#include <csignal>
+#include <iostream>
+#include <thinsock/socketserver.hpp>
+
+struct Echo : thinsock::BaseRequestHandler {
+  void handle() override {
+    for (std::string data; !(data = request.recv(1024)).empty();) request.sendall(data);
+  }
+};
+
+thinsock::BaseServer* running;  // For Ctrl-C.
+
+int main(int argc, char** argv) {
+  const std::string path = argc > 1 ? argv[1] : "/tmp/unix_echo.sock";
+
+  thinsock::ThreadingUnixStreamServer server(path, thinsock::handler<Echo>,
+                                             {.replace_stale_path = true, .daemon_threads = true});
+  running = &server;
+  std::signal(SIGINT, [](int) { running->request_shutdown(); });
+  std::cout << "listening on " << server.server_address << std::endl;
+  server.serve_forever();
+}
+
+// listening on /tmp/unix_echo.sock

@@ -1,0 +1,84 @@
+// Takes files in, and goes on where a broken connection left off: the tutorials' post|name|size.
+// sh samples/run.sh upload_server DIR [HOST [PORT]]
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <iostream>
+#include <regex>
+#include <thinsock/message.hpp>
+#include <thinsock/socketserver.hpp>
+using namespace std::chrono_literals;
+using thinsock::Descriptor;
+
+std::filesystem::path directory;
+
+long check(long result) {
+  return result != -1 ? result : throw std::system_error(errno, std::system_category());
+}
+
+// For this client alone, unless another one had it meanwhile and made it whole.
+Descriptor open_locked(const std::filesystem::path& path) {
+  const int flags = O_CREAT | O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC;
+  struct stat opened, found;
+  for (;;) {
+    Descriptor file(static_cast<int>(check(::open(path.c_str(), flags, 0644))));
+    check(::flock(file.fileno(), LOCK_EX));
+    check(::fstat(file.fileno(), &opened));
+    if (::stat(path.c_str(), &found) == 0 && opened.st_ino == found.st_ino) return file;
+  }
+}
+
+// "post|NAME|SIZE\n" is answered "have|SIZE\n"; then what is missing is due, and answered "done\n".
+class Upload : public thinsock::StreamRequestHandler {
+  void handle() override try {
+    static const std::regex post(R"(post\|([^./\x00][^/\x00]*)\|(\d{1,9})\n)");
+    std::smatch found;
+    const std::string line = rfile.readline(1024);
+    if (!std::regex_match(line, found, post))
+      throw std::system_error(EINVAL, std::system_category());
+    receive(found[1], std::stol(found[2]));
+  } catch (const std::system_error& error) {
+    wfile << "error|" << error.code().message() << std::endl;
+    connection.shutdown(SHUT_WR);
+    rfile.ignore(1 << 30);  // Closing with bytes unread would take the answer back.
+  }
+
+  // Into a file that bears the size in its name until it is whole.
+  void receive(const std::string& name, long size) {
+    const auto partial = directory / ('.' + name + '.' + std::to_string(size));
+    const Descriptor file = open_locked(partial);
+    long have = check(::lseek(file.fileno(), 0, SEEK_END));
+    wfile << "have|" << have << std::endl;
+    for (char piece[65536]; have < size && rfile;) {
+      rfile.read(piece, std::min<long>(sizeof piece, size - have));
+      have += check(::write(file.fileno(), piece, static_cast<std::size_t>(rfile.gcount())));
+    }
+    if (have < size) return;  // The rest comes another time.
+    check(::fdatasync(file.fileno()));
+    std::filesystem::rename(partial, directory / name);
+    wfile << "done\n";
+  }
+};
+
+thinsock::BaseServer* running;  // For Ctrl-C.
+
+int main(int argc, char** argv) {
+  directory = std::filesystem::canonical(argc > 1 ? argv[1] : ".");
+  const char* host = argc > 2 ? argv[2] : "127.0.0.1";
+  const int port = argc > 3 ? std::stoi(argv[3]) : 8888;
+
+  thinsock::ThreadingTCPServer server(
+      {host, port}, thinsock::handler<Upload>,
+      {.allow_reuse_address = true, .idle_timeout = 30s, .daemon_threads = true});
+  running = &server;
+  std::signal(SIGINT, [](int) { running->request_shutdown(); });
+  std::cout << "listening on " << server.server_address << std::endl;
+  server.serve_forever();
+}
+
+// listening on 127.0.0.1:8888

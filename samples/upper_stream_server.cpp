@@ -1,0 +1,37 @@
+// Answers each line in upper case: MyTCPHandler over a StreamRequestHandler, read like a file.
+// sh samples/run.sh upper_stream_server [HOST [PORT]]
+#include <algorithm>
+#include <cctype>
+#include <chrono>
+#include <csignal>
+#include <iostream>
+#include <thinsock/socketserver.hpp>
+using namespace std::chrono_literals;
+
+class MyTCPHandler : public thinsock::StreamRequestHandler {
+  void handle() override {
+    for (std::string line; !(line = rfile.readline(8192)).empty();) {
+      std::cout << client_address << " wrote: " << line << std::flush;
+      std::ranges::transform(line, line.begin(), [](unsigned char c) { return std::toupper(c); });
+      wfile << line;
+    }
+  }
+};
+
+thinsock::BaseServer* running;  // For Ctrl-C.
+
+int main(int argc, char** argv) {
+  const char* host = argc > 1 ? argv[1] : "127.0.0.1";
+  const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
+
+  thinsock::TCPServer server(
+      {host, port}, thinsock::handler<MyTCPHandler>,
+      {.allow_reuse_address = true, .idle_timeout = 30s, .shutdown_timeout = 0s});
+  running = &server;
+  std::signal(SIGINT, [](int) { running->request_shutdown(); });
+  std::cout << "listening on " << server.server_address << std::endl;
+  server.serve_forever();
+}
+
+// listening on 127.0.0.1:8888
+// 127.0.0.1:54321 wrote: hello world
