@@ -26,7 +26,7 @@ struct Room : ThreadingTCPServer {
     for (Socket* member : members) {
       std::error_code error;
       if (member->send(line, MSG_DONTWAIT, error) < line.size())
-        ::shutdown(member->fileno(), SHUT_RDWR);
+        ::shutdown(member->fileno(), SHUT_RDWR);  // Socket's would throw if it has gone already.
     }
   }
 

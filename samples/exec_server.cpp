@@ -37,10 +37,11 @@ pid_t start(const std::string& line, const Pipe& out, const Pipe& err) {
   ::_exit(127);
 }
 
-// Sends "stdout SIZE\n" or "stderr SIZE\n" and that many bytes, and at last "exit STATUS\n".
+// Sends "stdout SIZE\n" or "stderr SIZE\n" and that many bytes, and at last "exit STATUS\n". A
+// client that closes even its sending half has left, and its command is killed.
 class Exec : public thinsock::StreamRequestHandler {
   void handle() override {
-    wfile.exceptions(std::ios::goodbit);
+    wfile.exceptions(std::ios::goodbit);  // Not to throw past a command that has to be ended.
     for (std::string line; (line = rfile.readline(65536)).ends_with('\n');) run(line);
   }
 

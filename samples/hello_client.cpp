@@ -4,7 +4,6 @@
 #include <iostream>
 #include <string>
 #include <thinsock/socket.hpp>
-
 using namespace std::chrono_literals;
 
 int main(int argc, char** argv) {

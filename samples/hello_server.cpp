@@ -1,8 +1,10 @@
 // Answers every client's message with one of its own: Python's bind, listen, accept, recv, sendall.
 // sh samples/run.sh hello_server [HOST [PORT]]
+#include <chrono>
 #include <iostream>
 #include <string>
 #include <thinsock/socket.hpp>
+using namespace std::chrono_literals;
 
 int main(int argc, char** argv) {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
@@ -14,6 +16,7 @@ int main(int argc, char** argv) {
   for (;;) {
     auto [conn, addr] = sk.accept();
     try {
+      conn.settimeout(5s);
       std::cout << addr << " says " << conn.recv(1024) << std::endl;
       conn.sendall("Gun!!");
     } catch (const thinsock::Error& error) {

@@ -21,7 +21,10 @@ int main(int argc, char** argv) {
       std::cerr << error.what() << '\n';
       continue;
     }
-    if (!std::getline(server, line)) break;
+    if (!std::getline(server, line)) {
+      std::cerr << "the server has gone\n";
+      return 1;
+    }
     std::cout << json::parse(line).dump(2) << std::endl;
   }
 }

@@ -4,7 +4,6 @@
 #include <iostream>
 #include <thinsock/socket.hpp>
 #include <thread>
-
 using namespace std::chrono_literals;
 
 int main() {

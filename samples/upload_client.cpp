@@ -22,7 +22,9 @@ int main(int argc, char** argv) {
 
   const std::uintmax_t size = std::filesystem::file_size(path);
   const thinsock::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  thinsock::SocketStream server(thinsock::create_connection({host, port}, 40s));
+  if (file.fileno() == -1) throw std::system_error(errno, std::system_category(), path);
+  thinsock::SocketStream server(
+      thinsock::create_connection({host, port}, 40s));  // It may wait 30 s for one that broke.
   server << "post|" << path.filename().string() << '|' << size << std::endl;
   std::string answer = server.readline(1024);
   std::uintmax_t sent;
@@ -35,7 +37,7 @@ int main(int argc, char** argv) {
     answer = server.readline(1024);
   }
   if (answer == "done\n") return 0;
-  std::cerr << "the server says: " << answer << '\n';
+  std::cerr << "the server says: " << answer << std::endl;
   return 1;
 }
 

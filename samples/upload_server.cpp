@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <iostream>
 #include <regex>
+#include <thinsock/cancel.hpp>
 #include <thinsock/message.hpp>
 #include <thinsock/socketserver.hpp>
 using namespace std::chrono_literals;
@@ -17,9 +18,8 @@ using thinsock::Descriptor;
 
 std::filesystem::path directory;
 
-long check(long result) {
-  return result != -1 ? result : throw std::system_error(errno, std::system_category());
-}
+[[noreturn]] void fail(int error) { throw std::system_error(error, std::system_category()); }
+long check(long result) { return result != -1 ? result : (fail(errno), 0); }
 
 // For this client alone, unless another one had it meanwhile and made it whole.
 Descriptor open_locked(const std::filesystem::path& path) {
@@ -39,24 +39,27 @@ class Upload : public thinsock::StreamRequestHandler {
     static const std::regex post(R"(post\|([^./\x00][^/\x00]*)\|(\d{1,9})\n)");
     std::smatch found;
     const std::string line = rfile.readline(1024);
-    if (!std::regex_match(line, found, post))
-      throw std::system_error(EINVAL, std::system_category());
+    if (!std::regex_match(line, found, post)) fail(EINVAL);
     receive(found[1], std::stol(found[2]));
   } catch (const std::system_error& error) {
+    wfile.exceptions(std::ios::goodbit);  // The client may have gone.
     wfile << "error|" << error.code().message() << std::endl;
+    const thinsock::CancelScope scope(30s);
     connection.shutdown(SHUT_WR);
     rfile.ignore(1 << 30);  // Closing with bytes unread would take the answer back.
   }
 
-  // Into a file that bears the size in its name until it is whole.
+  // Into a file that bears the size in its name until it is whole. What goes on there is taken to
+  // be the same file.
   void receive(const std::string& name, long size) {
     const auto partial = directory / ('.' + name + '.' + std::to_string(size));
     const Descriptor file = open_locked(partial);
     long have = check(::lseek(file.fileno(), 0, SEEK_END));
     wfile << "have|" << have << std::endl;
     for (char piece[65536]; have < size && rfile;) {
-      rfile.read(piece, std::min<long>(sizeof piece, size - have));
-      have += check(::write(file.fileno(), piece, static_cast<std::size_t>(rfile.gcount())));
+      const long more = rfile.read(piece, std::min<long>(sizeof piece, size - have)).gcount();
+      if (check(::write(file.fileno(), piece, static_cast<std::size_t>(more))) < more) fail(ENOSPC);
+      have += more;
     }
     if (have < size) return;  // The rest comes another time.
     check(::fdatasync(file.fileno()));
