@@ -1,4 +1,5 @@
 #include <pthread.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
@@ -94,6 +95,30 @@ void raise_wakeup(int fd) noexcept {
 void lower_wakeup(int fd) noexcept {
   eventfd_t count;
   once([&] { return ::eventfd_read(fd, &count); });
+}
+
+// Waiting for a descriptor in many epolls, exclusively, wakes up one of them only: the first to
+// have been opened of those in which somebody waits.
+Result open_turnstile(int fd, int bell) noexcept {
+  const Result turnstile = once([] { return ::epoll_create1(EPOLL_CLOEXEC); });
+  if (turnstile < 0) return turnstile;
+  const auto add = [&](int added, std::uint32_t events) {
+    epoll_event event{events, {.fd = added}};
+    return once(
+        [&] { return ::epoll_ctl(static_cast<int>(turnstile), EPOLL_CTL_ADD, added, &event); });
+  };
+  Result result = add(fd, EPOLLIN | EPOLLEXCLUSIVE);
+  if (result == 0) result = add(bell, EPOLLIN);
+  if (result == 0) return turnstile;
+  close_descriptor(static_cast<int>(turnstile));
+  return result;
+}
+
+Result pass_turnstile(int turnstile, std::chrono::milliseconds patience) noexcept {
+  epoll_event event;
+  const Result result =
+      once([&] { return ::epoll_wait(turnstile, &event, 1, static_cast<int>(patience.count())); });
+  return result > 0 ? event.data.fd : -ETIMEDOUT;
 }
 
 Result open_child(int pid) noexcept {

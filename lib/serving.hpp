@@ -24,8 +24,13 @@ class Requests {
  public:
   virtual ~Requests() = default;
 
-  /// Whether one more may be begun; if not, the loop is woken when that changes.
+  /// Whether one more may be begun.
   virtual bool has_room() = 0;
+  /// Whether the loop is to wait for the next one: there is room, or it is to be refused, and no
+  /// thread waits for it itself. If not, the loop is woken when that changes.
+  virtual bool loop_waits() = 0;
+  /// None waits itself from here on.
+  virtual void stop_waiting() noexcept {}
   /// Takes the request over unless it throws.
   virtual void start(Request& request, const Address& client_address) = 0;
   /// Waits for all of them, and cuts off those that have not ended by then: how many.
@@ -39,7 +44,7 @@ class Requests {
   virtual std::vector<pid_t> children() const { return {}; }
 };
 
-std::unique_ptr<Requests> make_threads(BaseServer& server);
+std::unique_ptr<Requests> make_threads(BaseServer& server, bool wait_themselves);
 std::unique_ptr<Requests> make_children(BaseServer& server);
 
 /// Shuts a connection down, which wakes whoever is blocked on it. A handler may have closed it by
@@ -83,13 +88,16 @@ struct BaseServer::State {
   std::condition_variable changed;
   bool accepting = false;              // The loop runs.
   bool serving = false;                // Or its requests are being waited for.
+  bool for_ever = false;               // As serve_forever does.
   bool closing = false;                // server_close() was called from within.
   std::atomic<bool> unwaited = false;  // Requests were begun and not waited for since.
   const std::type_info* served_as = nullptr;
 
   std::vector<pollfd> entries;
+  std::mutex taking;                         // Requests are taken one after the other; guards:
   std::chrono::nanoseconds pause_length{0};  // After a failure to accept.
   Deadline pause{pause_length};
+
   std::unique_ptr<Requests> requests;
   std::atomic<std::size_t> cut_off = 0;
 
@@ -98,7 +106,11 @@ struct BaseServer::State {
   const Address* current_client = nullptr;
   std::atomic<int> cutting = 0;
 
-  bool paused() noexcept { return pause_length.count() != 0 && !pause.over(); }
+  /// How long no request is to be taken.
+  std::chrono::nanoseconds pause_left() {
+    const std::lock_guard lock(taking);
+    return pause_length.count() == 0 ? pause_length : pause.remaining();
+  }
   void wake() noexcept { raise_wakeup(bell.fileno()); }
   /// May be called by signal handlers, as the next.
   void stop() noexcept {

@@ -48,6 +48,7 @@ class BaseServer::Serving {
     if (state.serving) fail(code_of(-EBUSY), "serve_forever");
     if (state.phase == State::closed && !for_ever) fail(code_of(-EBADF), "handle_request");
     state.serving = state.accepting = true;
+    state.for_ever = for_ever;
     state.served_as = &typeid(server);
     State::Phase before = State::ended;
     state.phase.compare_exchange_strong(before, State::open);
@@ -56,6 +57,7 @@ class BaseServer::Serving {
 
   ~Serving() {
     State& state = *server_.state_;
+    if (state.requests) state.requests->stop_waiting();  // So that shutdown() may return.
     const bool closing = accept_no_more();
     if (closing || for_ever_) server_.wind_up(closing);
     const std::lock_guard lock(state.mutex);
@@ -193,8 +195,10 @@ void BaseServer::close_in_destructor(const std::type_info& type) noexcept {
   state.requests.reset();
 }
 
-void BaseServer::start_thread(Request& request, const Address& client_address) {
-  if (!state_->requests) state_->set(make_threads(*this));
+// Threads that take requests themselves call hooks; nobody but a derived class could tell.
+void BaseServer::start_thread(Request& request, const Address& client_address,
+                              const std::type_info& type) {
+  if (!state_->requests) state_->set(make_threads(*this, typeid(*this) == type));
   state_->unwaited = true;
   state_->requests->start(request, client_address);
 }
@@ -214,15 +218,14 @@ BaseServer::Event BaseServer::wait(Timeout timeout) {
   State& state = *state_;
   Deadline deadline(timeout);
   while (state.phase == State::open && interrupted() == 0) {
-    const bool full = state.requests && !options.refuse_at_limit && !state.requests->has_room();
-    const bool paused = state.paused();
-    state.entries.assign(
-        {{state.bell.fileno(), POLLIN, 0}, {full || paused ? -1 : fileno(), POLLIN, 0}});
+    const nanoseconds pause = state.pause_left();
+    const bool waits = pause == nanoseconds(0) && (!state.requests || state.requests->loop_waits());
+    state.entries.assign({{state.bell.fileno(), POLLIN, 0}, {waits ? fileno() : -1, POLLIN, 0}});
     if (state.requests) state.requests->watch(state.entries);
     const std::size_t count = state.entries.size();
     state.entries.push_back({});
 
-    Timeout longest = paused ? Timeout(state.pause.remaining()) : Timeout();
+    Timeout longest = pause == nanoseconds(0) ? Timeout() : Timeout(pause);
     if (state.requests) longest = std::min(longest, state.requests->patience());
     if (timeout != std::nullopt) longest = std::min(longest, Timeout(deadline.remaining()));
     Deadline until(longest);
@@ -264,6 +267,8 @@ void BaseServer::handle_one() {
 // None if there is nothing to be had.
 std::optional<std::pair<Request, Address>> BaseServer::next_request() {
   State& state = *state_;
+  const std::lock_guard lock(state.taking);
+  if (state.pause_length.count() != 0 && !state.pause.over()) return std::nullopt;
   try {
     auto got = get_request();
     state.pause_length = nanoseconds(0);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <climits>
 #include <list>
+#include <optional>
 
 #include "serving.hpp"
 
@@ -20,10 +21,15 @@ constexpr std::chrono::seconds kSpareTime(5);
 /// The threads of a server, each with its request or idle.
 class RequestThreads : public Requests {
  public:
-  explicit RequestThreads(BaseServer& server) : server_(server) {}
+  RequestThreads(BaseServer& server, bool wait_themselves)
+      : server_(server), wait_themselves_(wait_themselves) {
+    if (wait_themselves) bell_ = Descriptor(static_cast<int>(check(open_wakeup(), "eventfd")));
+  }
   ~RequestThreads() override;
 
   bool has_room() override;
+  bool loop_waits() override;
+  void stop_waiting() noexcept override;
   void start(Request& request, const Address& client_address) override;
   std::size_t finish(Timeout grace) override;
 
@@ -46,44 +52,69 @@ class RequestThreads : public Requests {
   static void* run(void* worker) noexcept;
   void serve(Worker& worker) noexcept;
   void create();
+  void assign(Worker& worker, Workers& from, Request& request, const Address& client_address);
   void release(Worker& worker) noexcept;
   bool wait_for_request(Worker& worker, std::unique_lock<std::mutex>& lock);
+  bool take_request(Worker& worker, std::unique_lock<std::mutex>& lock);
+  bool take_turnstile(std::list<Descriptor>& taken) noexcept;
+  bool may_wait() const noexcept;
+  void none_waits() noexcept;
   static void join(Workers& workers) noexcept;
 
   BaseServer& server_;
   std::mutex mutex_;
-  std::condition_variable none_busy_;
-  bool full_ = false;  // The loop waits for room.
-  // A worker stays where it is in memory while it moves from one list to the other.
+  std::condition_variable none_busy_, none_waiting_;
+  bool full_ = false;        // The loop waits for room.
+  bool loop_waits_ = false;  // Or for a request.
+  // A worker stays where it is in memory while it moves from one list to another.
   Workers busy_, idle_, left_;
+
+  // Those that wait for a request themselves, which spares the way through the loop.
+  const bool wait_themselves_;
+  bool open_ = false;  // They may.
+  Workers waiting_;
+  Descriptor bell_;                   // Ends the waiting.
+  std::list<Descriptor> turnstiles_;  // At which none waits now.
 };
 
-std::unique_ptr<Requests> make_threads(BaseServer& server) {
-  return std::make_unique<RequestThreads>(server);
+std::unique_ptr<Requests> make_threads(BaseServer& server, bool wait_themselves) {
+  return std::make_unique<RequestThreads>(server, wait_themselves);
 }
 
 bool RequestThreads::has_room() {
   const std::lock_guard lock(mutex_);
   const std::size_t most = server_.options.max_threads;
-  full_ = most != 0 && busy_.size() >= most;
-  return !full_;
+  return most == 0 || busy_.size() < most;
+}
+
+bool RequestThreads::loop_waits() {
+  const bool room = has_room();
+  const std::lock_guard lock(mutex_);
+  full_ = !room && !server_.options.refuse_at_limit;
+  return loop_waits_ = !full_ && waiting_.empty();
 }
 
 void RequestThreads::start(Request& request, const Address& client_address) {
   const std::lock_guard lock(mutex_);
-  join(left_);
   if (idle_.empty()) create();
-  Worker& worker = idle_.front();
+  assign(idle_.front(), idle_, request, client_address);
+  busy_.front().changed.notify_one();
+  loop_waits_ = false;
+  open_ = wait_themselves_ && server_.state_->for_ever;
+}
+
+void RequestThreads::assign(Worker& worker, Workers& from, Request& request,
+                            const Address& client_address) {
   worker.busy = true;
   worker.fd = request.socket.fileno();
   worker.request = std::move(request);
   worker.client_address = client_address;
-  busy_.splice(busy_.begin(), idle_, worker.self);
-  worker.changed.notify_one();
+  busy_.splice(busy_.begin(), from, worker.self);
 }
 
 // It begins by waiting for the mutex, which the caller holds.
 void RequestThreads::create() {
+  join(left_);
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);
   const std::size_t size = server_.options.thread_stack_size;
@@ -118,7 +149,7 @@ void RequestThreads::serve(Worker& worker) noexcept {
     worker.busy = false;
     idle_.splice(idle_.begin(), busy_, worker.self);
     if (busy_.empty()) none_busy_.notify_all();
-    if (std::exchange(full_, false)) server_.state_->wake();
+    if (full_ && !open_) server_.state_->wake();
   }
 }
 
@@ -130,10 +161,70 @@ void RequestThreads::release(Worker& worker) noexcept {
 
 // False if the thread has to end; then there is somebody who joins it.
 bool RequestThreads::wait_for_request(Worker& worker, std::unique_lock<std::mutex>& lock) {
+  if (!worker.busy && may_wait() && take_request(worker, lock)) return true;
   const auto called = [&] { return worker.busy || worker.leaves; };
   if (worker.changed.wait_for(lock, kSpareTime, called)) return worker.busy;
   left_.splice(left_.begin(), idle_, worker.self);
   return false;
+}
+
+// The loop, while it waits, may come to need a thread too.
+bool RequestThreads::may_wait() const noexcept {
+  const std::size_t most = server_.options.max_threads;
+  return open_ && (most == 0 || busy_.size() + waiting_.size() + loop_waits_ < most);
+}
+
+// False if it had better wait for the loop to give it one.
+bool RequestThreads::take_request(Worker& worker, std::unique_lock<std::mutex>& lock) {
+  std::list<Descriptor> turnstile;
+  if (!take_turnstile(turnstile)) return false;
+  waiting_.splice(waiting_.begin(), idle_, worker.self);
+  if (loop_waits_) server_.state_->wake();
+  lock.unlock();
+  std::optional<std::pair<Request, Address>> got;
+  if (pass_turnstile(turnstile.front().fileno(), kSpareTime) == server_.fileno())
+    got = server_.next_request();
+  lock.lock();
+  turnstiles_.splice(turnstiles_.begin(), turnstile);
+  if (got) {
+    assign(worker, waiting_, got->first, got->second);
+  } else {
+    idle_.splice(idle_.begin(), waiting_, worker.self);
+  }
+  if (waiting_.empty()) none_waits();
+  return got.has_value();
+}
+
+bool RequestThreads::take_turnstile(std::list<Descriptor>& taken) noexcept try {
+  if (turnstiles_.empty()) {
+    turnstiles_.emplace_back(
+        static_cast<int>(check(open_turnstile(server_.fileno(), bell_.fileno()), "epoll")));
+  }
+  taken.splice(taken.begin(), turnstiles_, turnstiles_.begin());
+  return true;
+} catch (...) {
+  server_.state_->wake();
+  return false;
+}
+
+// Another one has to, or the loop, unless there is no room.
+void RequestThreads::none_waits() noexcept try {
+  none_waiting_.notify_all();
+  const std::size_t most = server_.options.max_threads;
+  if (!open_ || (most != 0 && busy_.size() >= most && !server_.options.refuse_at_limit)) return;
+  if (idle_.empty() && may_wait()) return create();
+  server_.state_->wake();
+} catch (...) {
+  server_.state_->wake();
+}
+
+void RequestThreads::stop_waiting() noexcept {
+  std::unique_lock lock(mutex_);
+  if (!std::exchange(open_, false)) return;
+  raise_wakeup(bell_.fileno());
+  none_waiting_.wait(lock, [&] { return waiting_.empty(); });
+  lower_wakeup(bell_.fileno());
+  turnstiles_.clear();
 }
 
 std::size_t RequestThreads::finish(Timeout grace) {

@@ -218,6 +218,10 @@ Result send_file(int fd, int file, std::uint64_t offset, std::uint64_t count, st
 Result open_wakeup() noexcept;
 void raise_wakeup(int fd) noexcept;
 void lower_wakeup(int fd) noexcept;
+/// For many threads that wait, each at a descriptor from open_turnstile of its own, until fd or
+/// bell is readable: fd wakes up one of them, bell all. Which it was, or -ETIMEDOUT.
+Result open_turnstile(int fd, int bell) noexcept;
+Result pass_turnstile(int turnstile, std::chrono::milliseconds patience) noexcept;
 /// A descriptor that poll finds readable once the child process has ended.
 Result open_child(int pid) noexcept;
 

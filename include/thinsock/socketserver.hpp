@@ -133,7 +133,7 @@ class BaseServer {
   /// typeid: closes the server, or ends the program if that of a derived class may still be in use.
   void close_in_destructor(const std::type_info& type) noexcept;
   virtual void close_socket() noexcept {}
-  void start_thread(Request& request, const Address& client_address);
+  void start_thread(Request& request, const Address& client_address, const std::type_info& type);
   void start_child(Request& request, const Address& client_address);
   std::vector<pid_t> children() const;
 
@@ -237,7 +237,7 @@ class ThreadingMixIn : public Server {
   ~ThreadingMixIn() override { this->close_in_destructor(typeid(ThreadingMixIn)); }
 
   void process_request(Request& request, const Address& client_address) override {
-    this->start_thread(request, client_address);
+    this->start_thread(request, client_address, typeid(ThreadingMixIn));
   }
 };
 
