@@ -121,6 +121,13 @@ Result pass_turnstile(int turnstile, std::chrono::milliseconds patience) noexcep
   return result > 0 ? event.data.fd : -ETIMEDOUT;
 }
 
+std::uint64_t cookie_of(int fd) noexcept {
+  std::uint64_t cookie = 0;
+  socklen_t size = sizeof cookie;
+  ::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size);
+  return cookie;
+}
+
 Result open_child(int pid) noexcept {
   return once([&] { return ::syscall(SYS_pidfd_open, pid, 0); });
 }

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <typeinfo>
@@ -47,9 +48,17 @@ class Requests {
 std::unique_ptr<Requests> make_threads(BaseServer& server, bool wait_themselves);
 std::unique_ptr<Requests> make_children(BaseServer& server);
 
-/// Shuts a connection down, which wakes whoever is blocked on it. A handler may have closed it by
-/// itself, and then the number may be another's.
-bool cut(int fd, const Address& client_address) noexcept;
+/// A connection that may have to be cut off from elsewhere: shut down, which wakes whoever is
+/// blocked on it. Its handler may have closed it, and then the number may be another's.
+struct Connection {
+  Connection() = default;
+  Connection(int fd, const Address& client) noexcept;
+  bool cut() const noexcept;
+
+  int fd = -1;
+  const Address* client = nullptr;
+  std::uint64_t cookie = 0;  // Of a Unix connection: its client may have no name to know it by.
+};
 
 /// Before bind: what Python's create_server and servers set.
 void prepare_listener(Socket& sk, bool reuse_port, bool dualstack_ipv6);
@@ -101,10 +110,11 @@ struct BaseServer::State {
   std::unique_ptr<Requests> requests;
   std::atomic<std::size_t> cut_off = 0;
 
-  // The connection that the loop itself answers, its client, and who is just cutting it off.
-  std::atomic<int> current = -1;
-  const Address* current_client = nullptr;
+  // The connection that the loop itself answers, who is just cutting it off, and whether it would
+  // come too late.
+  std::atomic<const Connection*> current = nullptr;
   std::atomic<int> cutting = 0;
+  std::atomic<bool> overdue = false;
 
   /// How long no request is to be taken.
   std::chrono::nanoseconds pause_left() {
@@ -119,8 +129,8 @@ struct BaseServer::State {
   }
   void cut_current() noexcept {
     ++cutting;
-    const int fd = current;
-    if (fd != -1 && cut(fd, *current_client)) ++cut_off;
+    const Connection* connection = current.exchange(nullptr);
+    if (connection != nullptr && connection->cut()) ++cut_off;
     --cutting;
   }
   void set(std::unique_ptr<Requests> made) {

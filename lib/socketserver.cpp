@@ -33,9 +33,13 @@ constexpr nanoseconds kLongestPause = std::chrono::seconds(1);
 
 constinit thread_local const Frame* frames = nullptr;
 
-bool cut(int fd, const Address& client_address) noexcept {
+Connection::Connection(int number, const Address& address) noexcept
+    : fd(number), client(&address), cookie(address.family() == AF_UNIX ? cookie_of(number) : 0) {}
+
+bool Connection::cut() const noexcept {
   Address peer;
-  return name_into(peer, ::getpeername, fd) == 0 && peer == client_address &&
+  return name_into(peer, ::getpeername, fd) == 0 && peer == *client &&
+         (cookie == 0 || cookie == cookie_of(fd)) &&
          once([&] { return ::shutdown(fd, SHUT_RDWR); }) == 0;
 }
 
@@ -71,7 +75,7 @@ class BaseServer::Serving {
   }
 
  private:
-  // Whether server_close() was called meanwhile, from within.
+  // Whether the server is to be closed.
   bool accept_no_more() {
     State& state = *server_.state_;
     const std::lock_guard lock(state.mutex);
@@ -83,7 +87,7 @@ class BaseServer::Serving {
     }
     lower_wakeup(state.bell.fileno());
     state.changed.notify_all();
-    return state.closing;
+    return state.phase == State::closed;
   }
 
   BaseServer& server_;
@@ -95,18 +99,19 @@ class BaseServer::Serving {
 class BaseServer::Current {
  public:
   Current(BaseServer& server, const Request& request, const Address& client_address)
-      : state_(*server.state_) {
-    state_.current_client = &client_address;
-    state_.current = request.socket.fileno();
+      : state_(*server.state_), connection_(request.socket.fileno(), client_address) {
+    state_.current = &connection_;
     if (state_.phase == State::stopping) server.request_shutdown();  // It may have come too early.
+    if (state_.overdue) state_.cut_current();
   }
   ~Current() {
-    state_.current = -1;
+    state_.current = nullptr;
     while (state_.cutting != 0) std::this_thread::yield();  // It is still being looked at.
   }
 
  private:
   State& state_;
+  const Connection connection_;
 };
 
 BaseServer::BaseServer(RequestHandler handler, const ServerOptions& given)
@@ -116,8 +121,14 @@ BaseServer::~BaseServer() = default;
 
 void BaseServer::serve_forever(Timeout poll_interval) {
   const Serving serving(*this, true);
-  for (Event event; (event = wait(poll_interval)) != Event::stop; service_actions()) {
+  for (Event event; (event = wait(poll_interval)) != Event::stop;) {
     if (event == Event::request) handle_one();
+    try {
+      service_actions();
+    } catch (...) {
+      Request none;
+      handle_error(none, Address());
+    }
   }
 }
 
@@ -156,6 +167,7 @@ std::size_t BaseServer::server_close() {
   std::unique_lock lock(state.mutex);
   const auto over = [&] { return !state.serving; };
   if (!state.changed.wait_until(lock, moment_after(options.shutdown_timeout), over)) {
+    state.overdue = true;
     state.cut_current();
     state.changed.wait(lock, over);
   }
@@ -260,7 +272,7 @@ void BaseServer::handle_one() {
     }
   } catch (...) {
     handle_error(request, client_address);
-    shutdown_request(request);
+    shutdown_or_report(request, client_address);
   }
 }
 
@@ -347,16 +359,18 @@ bool BaseServer::finish_or_report(Request& request, const Address& client_addres
   finish_request(request, client_address);
   return true;
 } catch (...) {
-  try {
-    handle_error(request, client_address);
-  } catch (...) {
-    BaseServer::handle_error(request, client_address);
-  }
+  report(request, client_address);
   return false;
 }
 
 void BaseServer::shutdown_or_report(Request& request, const Address& client_address) noexcept try {
   shutdown_request(request);
+} catch (...) {
+  report(request, client_address);
+}
+
+void BaseServer::report(Request& request, const Address& client_address) noexcept try {
+  handle_error(request, client_address);
 } catch (...) {
   BaseServer::handle_error(request, client_address);
 }

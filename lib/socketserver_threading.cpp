@@ -43,9 +43,9 @@ class RequestThreads : public Requests {
     std::condition_variable changed;
     bool busy = false;
     bool leaves = false;
-    int fd = -1;  // While a handler has the connection.
     Request request;
     Address client_address;
+    Connection connection;  // While a handler has it.
   };
   using Workers = std::list<Worker>;
 
@@ -106,9 +106,9 @@ void RequestThreads::start(Request& request, const Address& client_address) {
 void RequestThreads::assign(Worker& worker, Workers& from, Request& request,
                             const Address& client_address) {
   worker.busy = true;
-  worker.fd = request.socket.fileno();
   worker.request = std::move(request);
   worker.client_address = client_address;
+  worker.connection = Connection(worker.request.socket.fileno(), worker.client_address);
   busy_.splice(busy_.begin(), from, worker.self);
 }
 
@@ -156,7 +156,7 @@ void RequestThreads::serve(Worker& worker) noexcept {
 // From here on its descriptor may become another's.
 void RequestThreads::release(Worker& worker) noexcept {
   const std::lock_guard lock(mutex_);
-  worker.fd = -1;
+  worker.connection = Connection();
 }
 
 // False if the thread has to end; then there is somebody who joins it.
@@ -232,8 +232,8 @@ std::size_t RequestThreads::finish(Timeout grace) {
   const auto none_busy = [&] { return busy_.empty(); };
   std::unique_lock lock(mutex_);
   if (none_busy_.wait_until(lock, end, none_busy)) return 0;
-  const auto cut_off = std::ranges::count_if(
-      busy_, [&](const Worker& one) { return cut(one.fd, one.client_address); });
+  const auto cut_off =
+      std::ranges::count_if(busy_, [](const Worker& one) { return one.connection.cut(); });
   none_busy_.wait(lock, none_busy);
   return static_cast<std::size_t>(cut_off);
 }

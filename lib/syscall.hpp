@@ -222,6 +222,8 @@ void lower_wakeup(int fd) noexcept;
 /// bell is readable: fd wakes up one of them, bell all. Which it was, or -ETIMEDOUT.
 Result open_turnstile(int fd, int bell) noexcept;
 Result pass_turnstile(int turnstile, std::chrono::milliseconds patience) noexcept;
+/// What no other socket has, ever; 0 if the descriptor is none.
+std::uint64_t cookie_of(int fd) noexcept;
 /// A descriptor that poll finds readable once the child process has ended.
 Result open_child(int pid) noexcept;
 

@@ -154,6 +154,7 @@ class BaseServer {
   void back_off();
   bool finish_or_report(Request& request, const Address& client_address) noexcept;
   void shutdown_or_report(Request& request, const Address& client_address) noexcept;
+  void report(Request& request, const Address& client_address) noexcept;
   void wind_up(bool closing) noexcept;
 
   const RequestHandler handler_;

@@ -1,0 +1,380 @@
+// A thread for each request: how many there are, who ends whom, and what is still alive meanwhile.
+#include <csignal>
+#include <fstream>
+#include <future>
+#include <mutex>
+#include <set>
+
+#include "processes.hpp"
+#include "thinsock/message.hpp"
+
+using namespace test;
+using std::errc;
+using thinsock::create_connection;
+using thinsock::Descriptor;
+using thinsock::Error;
+using thinsock::TCPServer;
+using thinsock::ThreadingTCPServer;
+using thinsock::ThreadingUnixStreamServer;
+
+namespace {
+
+// Tells the client that its request has begun, and ends when the client says so.
+void greet_and_wait(Socket& request, const Address&) {
+  request.sendall("x");
+  request.recv(1);
+}
+void greet(Socket& request, const Address&) { request.sendall("x"); }
+
+Socket greeted(const BaseServer& server) {
+  Socket client = client_of(server);
+  REQUIRE(client.recv(1) == "x");
+  return client;
+}
+
+// By when its thread is done with the request, but for going back among the idle ones.
+bool ended_by(Socket& client) {
+  client.shutdown(SHUT_WR);
+  return client.recv(1).empty();
+}
+
+std::size_t threads() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    if (word == "Threads:" && status >> word) return std::stoul(word);
+  }
+  return 0;
+}
+
+// Whether a listener that may still be there goes away.
+bool comes_to_refuse(const Address& address) {
+  const Stopwatch watch;
+  while (watch.elapsed() < kPatience / 2) {
+    try {
+      create_connection(address, kPatience / 2);
+    } catch (const Error& error) {
+      if (error.code() == errc::connection_refused) return true;
+    }
+  }
+  return false;
+}
+
+std::future<std::size_t> closing(BaseServer& server) {
+  return std::async(std::launch::async, [&server] { return server.server_close(); });
+}
+
+template <class T>
+bool ready(const std::future<T>& future) {
+  return future.wait_for(0s) == std::future_status::ready;
+}
+
+// Uses members of its own, without which the hooks of its requests could not do.
+struct Noting : ThreadingTCPServer {
+  using ThreadingTCPServer::ThreadingTCPServer;
+  void note(const char* hook) {
+    const std::lock_guard lock(mutex);
+    notes->insert(hook);
+  }
+  void finish_request(Request& request, const Address& client) override {
+    ThreadingTCPServer::finish_request(request, client);
+    note("finish_request");
+  }
+  void shutdown_request(Request& request) override {
+    ThreadingTCPServer::shutdown_request(request);
+    note("shutdown_request");
+  }
+  std::mutex mutex;
+  std::unique_ptr<std::multiset<std::string>> notes =
+      std::make_unique<std::multiset<std::string>>();
+};
+
+}  // namespace
+
+TEST_CASE("a thousand clients one after the other need few threads", "[socketserver][threads]") {
+  ThreadingTCPServer server(kLoopback, greet_and_wait, kOptions);
+  const Serving serving(server);
+  Socket first = greeted(server);
+  const std::size_t before = threads();
+  REQUIRE(ended_by(first));
+  for (int i = 0; i < 1000; ++i) {
+    Socket client = greeted(server);
+    REQUIRE(ended_by(client));
+  }
+  REQUIRE(threads() <= before + 10);
+}
+
+TEST_CASE("requests run side by side", "[socketserver][threads]") {
+  ThreadingTCPServer server(kLoopback, greet_and_wait, kOptions);
+  const Serving serving(server);
+  std::vector<Socket> clients;
+  while (clients.size() < 20) clients.push_back(greeted(server));  // None of them has ended.
+}
+
+TEST_CASE("clients are refused by the server's thread, until there is room",
+          "[socketserver][handle_overload]") {
+  struct Server : ThreadingTCPServer {
+    using ThreadingTCPServer::ThreadingTCPServer;
+    void handle_overload(Request& request, const Address&) override {
+      refuses = std::this_thread::get_id();
+      request.socket.sendall("full");
+    }
+    void service_actions() override { serves = std::this_thread::get_id(); }
+    std::thread::id refuses, serves;
+  };
+  Server server(kLoopback, greet_and_wait,
+                options_with({.max_threads = 1, .refuse_at_limit = true}));
+  {
+    const Serving serving(server);
+    Socket first = greeted(server);
+    REQUIRE(client_of(server).recv(9) == "full");
+    REQUIRE(ended_by(first));
+    std::string answer;
+    const Stopwatch watch;
+    while (answer != "x" && watch.elapsed() < kPatience) answer = client_of(server).recv(9);
+    REQUIRE(answer == "x");
+  }
+  REQUIRE(server.refuses == server.serves);
+}
+
+TEST_CASE("shutdown does not wait for requests, which go on", "[socketserver][shutdown]") {
+  ThreadingTCPServer server(
+      kLoopback,
+      [](Socket& request, const Address& client) {
+        greet_and_wait(request, client);
+        request.sendall("still here");
+      },
+      kOptions);
+  const Serving serving(server);
+  Socket client = greeted(server);
+  server.shutdown();
+  client.sendall("x");
+  REQUIRE(client.recv(99) == "still here");
+}
+
+TEST_CASE("server_close refuses new clients before it waits for the others",
+          "[socketserver][server_close]") {
+  ThreadingTCPServer server(kLoopback, greet_and_wait, kOptions);
+  const Serving serving(server);
+  Socket client = greeted(server);
+  std::future<std::size_t> closed = closing(server);
+  CHECK(comes_to_refuse(server.server_address));
+  CHECK_FALSE(ready(closed));
+  CHECK(ended_by(client));
+  CHECK(closed.get() == 0);
+}
+
+TEST_CASE("server_close waits for what handle_request has begun", "[socketserver][server_close]") {
+  bool finished = false;
+  ThreadingTCPServer server(
+      kLoopback,
+      [&](Socket& request, const Address& client) {
+        greet_and_wait(request, client);
+        finished = true;
+      },
+      kOptions);
+  Socket client = client_of(server);
+  server.handle_request();
+  REQUIRE(client.recv(1) == "x");
+  std::future<std::size_t> closed = closing(server);
+  client.close();
+  REQUIRE(closed.get() == 0);
+  REQUIRE(finished);
+}
+
+TEST_CASE("server_close tells how many requests it has cut off", "[socketserver][server_close]") {
+  ThreadingTCPServer server(kLoopback, greet_and_wait, options_with({.shutdown_timeout = 20ms}));
+  const Serving serving(server);
+  Socket one = greeted(server), two = greeted(server), three = greeted(server);
+  REQUIRE(ended_by(two));
+  REQUIRE(server.server_close() == 2);
+  REQUIRE(one.recv(1).empty());
+  REQUIRE(three.recv(1).empty());
+  REQUIRE(server.server_close() == 2);
+}
+
+TEMPLATE_TEST_CASE("daemon_threads leaves requests no time", "[socketserver][daemon_threads]",
+                   ThreadingTCPServer, ThreadingUnixStreamServer) {
+  const TempDir dir;
+  const std::string path = dir / "sock";
+  constexpr bool is_unix = std::is_same_v<TestType, ThreadingUnixStreamServer>;
+  TestType server(is_unix ? AddressLike(path) : kLoopback, greet_and_wait,
+                  options_with({.shutdown_timeout = 1h, .daemon_threads = true}));
+  const Serving serving(server);
+  Socket client = greeted(server);
+  REQUIRE(server.server_close() == 1);
+  REQUIRE(client.recv(1).empty());
+}
+
+TEST_CASE("threads are waited for though block_on_close is off", "[socketserver][serve_forever]") {
+  Noting server(kLoopback, greet_and_wait, options_with({.block_on_close = false}));
+  Socket client{std::nullopt};
+  {
+    const Serving serving(server);
+    client = greeted(server);
+    server.shutdown();
+    client.close();
+  }
+  REQUIRE(server.notes->count("shutdown_request") == 1);
+}
+
+TEST_CASE("server_close cuts off what begins when the time is over",
+          "[socketserver][server_close]") {
+  // A server without a mix-in that is slow to let its client in.
+  struct Server : TCPServer {
+    using TCPServer::TCPServer;
+    bool verify_request(Request&, const Address&) override {
+      closed = closing(*this);
+      closed.wait_for(200ms);
+      return true;
+    }
+    std::future<std::size_t> closed;
+  };
+  std::size_t got = 99;
+  Server server(
+      kLoopback, [&](Socket& request, const Address&) { got = request.recv(1).size(); },
+      options_with({.shutdown_timeout = 10ms}));
+  const Socket client = client_of(server);
+  server.serve_forever();
+  CHECK(server.closed.get() == 1);
+  CHECK(got == 0);
+}
+
+TEST_CASE("two threads may close a server at once, and both wait", "[socketserver][server_close]") {
+  for (int i = 0; i < 50; ++i) {
+    Noting server(kLoopback, greet_and_wait, kOptions);
+    const Serving serving(server);
+    Socket client = greeted(server);
+    const auto close = [&] {
+      server.server_close();
+      const std::lock_guard lock(server.mutex);
+      return server.notes->size();
+    };
+    auto one = std::async(std::launch::async, close), two = std::async(std::launch::async, close);
+    client.close();
+    REQUIRE(one.get() == 2);
+    REQUIRE(two.get() == 2);
+  }
+}
+
+TEST_CASE("a server may be closed while another thread calls handle_request", "[socketserver]") {
+  constexpr auto kLong = kPatience / 2;
+  for (int i = 0; i < 200; ++i) {
+    ThreadingTCPServer server(kLoopback, greet, {.timeout = kLong, .idle_timeout = kPatience});
+    auto loop = std::async(std::launch::async, [&] {
+      const Stopwatch watch;
+      return code_of([&] {
+        while (watch.elapsed() < kLong) server.handle_request();
+      });
+    });
+    if (i % 2 == 0) greeted(server);
+    server.server_close();
+    REQUIRE(loop.get() == errc::bad_file_descriptor);
+  }
+}
+
+TEST_CASE("a derived server may be destroyed as soon as serve_forever has ended",
+          "[socketserver][serve_forever]") {
+  for (int i = 0; i < 200; ++i) {
+    Noting server(kLoopback, greet_and_wait, kOptions);
+    std::vector<Socket> clients;
+    const Serving serving(server);
+    while (clients.size() < 4) clients.push_back(greeted(server));
+    server.request_shutdown();
+    clients.clear();
+  }
+}
+
+TEMPLATE_TEST_CASE("a derived server that is destroyed while it serves ends the program",
+                   "[socketserver]", TCPServer, ThreadingTCPServer) {
+  struct Derived : TestType {
+    using TestType::TestType;
+    std::string member = "used by a hook";
+  };
+  const std::string output = output_of([] {
+    ::dup2(STDOUT_FILENO, STDERR_FILENO);
+    std::signal(SIGABRT, SIG_DFL);
+    std::thread loop;
+    {
+      Derived server(kLoopback, greet, kOptions);
+      loop = std::thread([&] { server.serve_forever(); });
+      client_of(server).recv(1);
+    }
+    std::printf("survived");
+    std::fflush(stdout);
+    ::_exit(0);
+  });
+  INFO(output);
+  REQUIRE(output.find("call server_close() in the destructor") != output.npos);
+  REQUIRE(output.find("survived") == output.npos);
+}
+
+TEST_CASE("a derived server that closes itself may be destroyed at any time", "[socketserver]") {
+  struct Derived : Noting {
+    using Noting::Noting;
+    ~Derived() override { server_close(); }
+  };
+  for (int i = 0; i < 50; ++i) {
+    std::thread loop;
+    {
+      Derived server(kLoopback, greet_and_wait, options_with({.daemon_threads = true}));
+      loop = std::thread([&] { server.serve_forever(); });
+      greeted(server);
+    }
+    loop.join();
+  }
+}
+
+TEST_CASE("a server serves again after a shutdown, with the same threads", "[socketserver]") {
+  ThreadingTCPServer server(kLoopback, greet_and_wait, kOptions);
+  std::size_t before = 0;
+  for (int i = 0; i < 50; ++i) {
+    const Serving serving(server);
+    Socket client = greeted(server);
+    if (i == 0) before = threads();
+    REQUIRE(ended_by(client));
+  }
+  REQUIRE(threads() <= before + 3);
+}
+
+TEST_CASE("a cut leaves alone what has a Unix client's descriptor now", "[socketserver]") {
+  const TempDir dir;
+  const std::string path = dir / "sock";
+  Pair bystander = unix_pair();
+  ThreadingUnixStreamServer server(
+      AddressLike(path),
+      [&](Socket& request, const Address&) {
+        const int number = request.fileno();
+        request.close();
+        const Descriptor same(::dup2(bystander.client.fileno(), number));
+        bystander.client.sendall("x");
+        bystander.client.recv(1);
+      },
+      options_with({.shutdown_timeout = 0s}));
+  const Socket client = client_of(server);
+  server.handle_request();
+  REQUIRE(bystander.server.recv(1) == "x");
+  std::future<std::size_t> closed = closing(server);
+  bystander.server.settimeout(100ms);
+  CHECK_THROWS_AS(bystander.server.recv(1), thinsock::TimeoutError);
+  bystander.server.sendall("y");
+  REQUIRE(closed.get() == 0);
+}
+
+TEST_CASE("thread_stack_size is that of the handlers' threads", "[socketserver][threads]") {
+  constexpr std::size_t kSize = 1 << 20;
+  std::size_t size = 0;
+  ThreadingTCPServer server(
+      kLoopback,
+      [&](Socket&, const Address&) {
+        pthread_attr_t attributes;
+        ::pthread_getattr_np(::pthread_self(), &attributes);
+        ::pthread_attr_getstacksize(&attributes, &size);
+        ::pthread_attr_destroy(&attributes);
+      },
+      options_with({.thread_stack_size = kSize}));
+  const Socket client = client_of(server);
+  server.handle_request();
+  server.server_close();
+  REQUIRE(size >= kSize);
+  REQUIRE(size < 2 * kSize);
+}
