@@ -341,7 +341,9 @@ void BaseServer::handle_error(Request&, const Address& client_address) {
   try {
     throw;
   } catch (const Error& error) {
-    if (error.code() == std::errc::connection_reset || error.code() == std::errc::broken_pipe)
+    const std::error_code& code = error.code();
+    if (code == std::errc::connection_reset || code == std::errc::broken_pipe ||
+        code == std::errc::not_connected)
       return;
     text = error.what();
   } catch (const std::exception& error) {

@@ -367,6 +367,18 @@ TEST_CASE("nothing is printed of clients that reset in the midst of a reply",
           }).empty());
 }
 
+TEST_CASE("nothing is printed of a client that has reset before it is shut down",
+          "[socketserver][handle_error]") {
+  REQUIRE(printed([&] {
+            TCPServer server({"127.0.0.1", 0}, [](Socket& sk, const Address&) {
+              REQUIRE_THROWS_AS(sk.recv(1), Error);
+              sk.shutdown(SHUT_WR);
+            });
+            reset(create_connection(server.server_address, kPatience));
+            server.handle_request();
+          }).empty());
+}
+
 TEST_CASE("a client that drips on is ended by request_timeout", "[socketserver][request_timeout]") {
   Served served(
       [](Socket& sk, const Address&) {

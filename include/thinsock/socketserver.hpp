@@ -112,8 +112,8 @@ class BaseServer {
   virtual void shutdown_request(Request& request);
   virtual void close_request(Request& request);
   /// Called while the exception is being handled (std::current_exception). Prints it on one line to
-  /// standard error, but not that a client has gone (ECONNRESET, EPIPE). Failures to accept are
-  /// told here too, once, with an empty address.
+  /// standard error, but not that a client has gone (ECONNRESET, EPIPE, ENOTCONN). Failures to
+  /// accept are told here too, once, with an empty address.
   virtual void handle_error(Request& request, const Address& client_address);
   virtual void handle_timeout() {}
   /// Refuses a client: at the limit, if options.refuse_at_limit. It may be told so,
