@@ -16,7 +16,10 @@ void prepare_listener(Socket& sk, bool reuse_port, bool dualstack_ipv6) {
 }
 
 Socket create_server(AddressLike address, ServerSocketOptions options) {
-  const int family = address.family() == AF_UNSPEC ? options.family : address.family();
+  const bool ipv6 = address.host().find(':') != std::string_view::npos;
+  const int family = address.family() != AF_UNSPEC ? address.family()
+                     : ipv6                        ? AF_INET6
+                                                   : options.family;
   Socket sk(family, SOCK_STREAM);
   sk.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1);
   prepare_listener(sk, options.reuse_port, options.dualstack_ipv6);

@@ -4,6 +4,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "syscall.hpp"
+
 namespace thinsock {
 
 RequestContext::RequestContext(Socket& socket, const Request& source, const Address& client,
@@ -27,9 +29,17 @@ void BaseRequestHandler::run() {
       finish();
     } catch (...) {  // What came first is the cause.
     }
-    throw;
+    rethrow();
   }
   finish();
+}
+
+void BaseRequestHandler::rethrow() { throw; }
+
+// Streams throw the reason once, and after that no more than that there was one.
+void StreamRequestHandler::rethrow() try { throw; } catch (const std::ios_base::failure&) {
+  if (rfile.error()) fail(rfile.error(), "write " + client_address.str());
+  throw;
 }
 
 void StreamRequestHandler::setup() {

@@ -450,6 +450,7 @@ TEST_CASE("create_connection to a host that does not resolve is a ResolveError",
 TEST_CASE("create_server listens at a host, an Address or a path", "[create_server]") {
   const TempDir dir;
   const Socket host = create_server({"127.0.0.1", 0});
+  REQUIRE(create_server({"::1", 0}).family() == AF_INET6);
   const Socket address = create_server(Address("::1", 0));
   const Socket path = create_server(dir / "listener");
   REQUIRE(address.family() == AF_INET6);

@@ -207,6 +207,19 @@ TEST_CASE("writing to a client that has gone throws an Error", "[socketserver][h
   REQUIRE(error != nullptr);
 }
 
+TEST_CASE("writing on after a failure still says what it was", "[socketserver][handler][stream]") {
+  const auto error = error_of(stream([](auto& self) {
+                                try {
+                                  for (int i = 0; i < 10'000; ++i) self.wfile << "some text";
+                                } catch (const Error&) {
+                                  self.wfile << "more";
+                                }
+                              }),
+                              "", true);
+  REQUIRE(error != nullptr);
+  REQUIRE_THROWS_AS(std::rethrow_exception(error), Error);
+}
+
 TEST_CASE("what was written is sent though handle throws", "[socketserver][handler][finish]") {
   Server server(stream([](auto& self) {
     self.wfile << "partial";

@@ -88,6 +88,7 @@ class BaseRequestHandler : public virtual RequestContext {
 
  private:
   virtual void made_by_a_server() = 0;
+  [[noreturn]] virtual void rethrow();
 
   bool failed_ = false;
 };
@@ -110,6 +111,9 @@ class StreamRequestHandler : public BaseRequestHandler {
   SocketStream rfile;  ///< rfile.readline(), std::getline(rfile, line), rfile >> n.
   /// Sent when full, by flush(), before rfile has to wait, and at the end.
   std::ostream wfile{nullptr};
+
+ private:
+  [[noreturn]] void rethrow() override;
 };
 
 /// For datagrams: reads the packet from rfile and answers with what is written to wfile, unless

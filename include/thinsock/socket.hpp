@@ -314,7 +314,7 @@ Socket create_connection(AddressLike address, Timeout timeout = getdefaulttimeou
                          AddressLike source = {}, Timeout happy_eyeballs_delay = std::nullopt);
 
 struct ServerSocketOptions {
-  int family = AF_INET;  ///< For a host; a path or an Address has its own.
+  int family = AF_INET;  ///< For a name or IPv4 address; all else has its own.
   int backlog = 128;
   bool reuse_port = false;      ///< SO_REUSEPORT: several listeners share the port.
   bool dualstack_ipv6 = false;  ///< AF_INET6 only: IPv4 clients too, as ::ffff:a.b.c.d.
