@@ -103,6 +103,40 @@ TEST_CASE("a thousand clients one after the other need few threads", "[socketser
   REQUIRE(threads() <= before + 10);
 }
 
+TEST_CASE("hooks are called in the thread of serve_forever", "[socketserver][threads]") {
+  struct Server : ThreadingTCPServer {
+    using ThreadingTCPServer::ThreadingTCPServer;
+    void note() { callers.insert(std::this_thread::get_id()); }
+    std::pair<Request, Address> get_request() override {
+      return note(), ThreadingTCPServer::get_request();
+    }
+    bool verify_request(Request&, const Address&) override { return note(), true; }
+    void service_actions() override { note(); }
+    std::set<std::thread::id> callers;
+  };
+  Server server(kLoopback, greet, kOptions);
+  std::thread loop([&] { server.serve_forever(); });
+  const std::set own{loop.get_id()};
+  for (int i = 0; i < 100; ++i) greeted(server);
+  server.shutdown();
+  loop.join();
+  REQUIRE(server.callers == own);
+}
+
+TEST_CASE("who comes between two serve_forever is served by the second", "[socketserver]") {
+  ThreadingTCPServer server(kLoopback, greet, kOptions);
+  {
+    const Serving serving(server);
+    for (int i = 0; i < 10; ++i) greeted(server);  // Threads wait for the next one.
+  }
+  Socket client = client_of(server);
+  client.settimeout(100ms);
+  REQUIRE_THROWS_AS(client.recv(1), thinsock::TimeoutError);
+  const Serving serving(server);
+  client.settimeout(kPatience);
+  REQUIRE(client.recv(1) == "x");
+}
+
 TEST_CASE("requests run side by side", "[socketserver][threads]") {
   ThreadingTCPServer server(kLoopback, greet_and_wait, kOptions);
   const Serving serving(server);

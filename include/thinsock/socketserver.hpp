@@ -230,7 +230,8 @@ class UnixDatagramServer : public UDPServer {
 };
 
 /// A thread for each request, from finish_request on. Idle ones are kept for a while and used
-/// again.
+/// again; they take the next request themselves, but leave it to serve_forever in a derived class,
+/// whose hooks it calls.
 template <class Server>
 class ThreadingMixIn : public Server {
  public:
