@@ -3,6 +3,7 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -83,6 +84,20 @@ inline bool within(const BaseServer& server, bool loop_only = false) noexcept {
   return false;
 }
 
+/// When to try for another request before it is known that there is one: again and again while that
+/// goes well, and ever more seldom while it does not. Under load it spares every other call.
+class Eagerness {
+ public:
+  bool tries() noexcept { return ++passed_ >= pause_; }
+  void tried(bool well) noexcept {
+    passed_ = 0;
+    pause_ = well ? 1 : std::min(2 * pause_, 64U);
+  }
+
+ private:
+  unsigned passed_ = 0, pause_ = 1;
+};
+
 struct BaseServer::State {
   /// What shutdown() means. Open: it ends the loop that runs or, if none does, the next. Ended:
   /// there is nothing to end. Closed: nor will there ever be.
@@ -103,6 +118,7 @@ struct BaseServer::State {
   const std::type_info* served_as = nullptr;
 
   std::vector<pollfd> entries;
+  Eagerness eagerness;
   std::mutex taking;                         // Requests are taken one after the other; guards:
   std::chrono::nanoseconds pause_length{0};  // After a failure to accept.
   Deadline pause{pause_length};

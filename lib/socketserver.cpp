@@ -123,6 +123,7 @@ void BaseServer::serve_forever(Timeout poll_interval) {
   const Serving serving(*this, true);
   for (Event event; (event = wait(poll_interval)) != Event::stop;) {
     if (event == Event::request) handle_one();
+    if (event == Event::request && !has_hooks()) handle_more();
     try {
       service_actions();
     } catch (...) {
@@ -187,12 +188,12 @@ void BaseServer::wind_up(bool closing) noexcept {
   if (closing && shared) close_socket();
 }
 
-void BaseServer::close_in_destructor(const std::type_info& type) noexcept {
+void BaseServer::close_in_destructor() noexcept {
   State& state = *state_;
   const OutOfScope out_of_scope;
   {
     const std::lock_guard lock(state.mutex);
-    if ((state.serving || state.unwaited) && *state.served_as != type) {
+    if ((state.serving || state.unwaited) && *state.served_as != known_type()) {
       std::fputs(
           "socketserver: a server was destroyed while its requests may still be running: "
           "call server_close() in the destructor of the derived class\n",
@@ -207,10 +208,8 @@ void BaseServer::close_in_destructor(const std::type_info& type) noexcept {
   state.requests.reset();
 }
 
-// Threads that take requests themselves call hooks; nobody but a derived class could tell.
-void BaseServer::start_thread(Request& request, const Address& client_address,
-                              const std::type_info& type) {
-  if (!state_->requests) state_->set(make_threads(*this, typeid(*this) == type));
+void BaseServer::start_thread(Request& request, const Address& client_address) {
+  if (!state_->requests) state_->set(make_threads(*this, !has_hooks()));
   state_->unwaited = true;
   state_->requests->start(request, client_address);
 }
@@ -256,10 +255,22 @@ BaseServer::Event BaseServer::wait(Timeout timeout) {
   return Event::stop;
 }
 
-// Python's _handle_request_noblock.
-void BaseServer::handle_one() {
+// Whether there may be hooks that are not the library's own, and could tell who calls them and
+// when.
+bool BaseServer::has_hooks() const noexcept { return typeid(*this) != known_type(); }
+
+// Unless there are other things to look after than the next request.
+void BaseServer::handle_more() {
+  State& state = *state_;
+  for (bool well = true; well && state.eagerness.tries(); state.eagerness.tried(well)) {
+    well = !state.requests && state.phase == State::open && interrupted() == 0 && handle_one();
+  }
+}
+
+// Python's _handle_request_noblock. Whether there was one.
+bool BaseServer::handle_one() {
   std::optional<std::pair<Request, Address>> got = next_request();
-  if (!got) return;
+  if (!got) return false;
   auto& [request, client_address] = *got;
   try {
     if (options.refuse_at_limit && state_->requests && !state_->requests->has_room()) {
@@ -274,6 +285,7 @@ void BaseServer::handle_one() {
     handle_error(request, client_address);
     shutdown_or_report(request, client_address);
   }
+  return true;
 }
 
 // None if there is nothing to be had.

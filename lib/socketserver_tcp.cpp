@@ -18,7 +18,7 @@ TCPServer::TCPServer(AddressLike address, RequestHandler handler, const ServerOp
   open();
 }
 
-TCPServer::~TCPServer() { close_in_destructor(typeid(TCPServer)); }
+TCPServer::~TCPServer() { close_in_destructor(); }
 
 // A name is looked up as IPv4, as Python does, and as IPv6 only if it has no such address; the
 // other way round for dualstack_ipv6.

@@ -46,6 +46,7 @@ class RequestThreads : public Requests {
     Request request;
     Address client_address;
     Connection connection;  // While a handler has it.
+    Eagerness eagerness;
   };
   using Workers = std::list<Worker>;
 
@@ -182,11 +183,15 @@ bool RequestThreads::take_request(Worker& worker, std::unique_lock<std::mutex>& 
   if (loop_waits_) server_.state_->wake();
   lock.unlock();
   std::optional<std::pair<Request, Address>> got;
-  if (pass_turnstile(turnstile.front().fileno(), kSpareTime) == server_.fileno())
+  if (worker.eagerness.tries()) {
+    got = server_.next_request();
+    worker.eagerness.tried(got.has_value());
+  }
+  if (!got && pass_turnstile(turnstile.front().fileno(), kSpareTime) == server_.fileno())
     got = server_.next_request();
   lock.lock();
-  turnstiles_.splice(turnstiles_.begin(), turnstile);
   if (got) {
+    turnstiles_.splice(turnstiles_.begin(), turnstile);
     assign(worker, waiting_, got->first, got->second);
   } else {
     idle_.splice(idle_.begin(), waiting_, worker.self);

@@ -66,7 +66,7 @@ UDPServer::UDPServer(AddressLike address, RequestHandler handler, const ServerOp
   open();
 }
 
-UDPServer::~UDPServer() { close_in_destructor(typeid(UDPServer)); }
+UDPServer::~UDPServer() { close_in_destructor(); }
 
 void UDPServer::server_bind() {
   TCPServer::server_bind();

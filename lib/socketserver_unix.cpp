@@ -76,7 +76,7 @@ UnixStreamServer::UnixStreamServer(AddressLike path, RequestHandler handler,
   open();
 }
 
-UnixStreamServer::~UnixStreamServer() { close_in_destructor(typeid(UnixStreamServer)); }
+UnixStreamServer::~UnixStreamServer() { close_in_destructor(); }
 
 UnixDatagramServer::UnixDatagramServer(AddressLike path, RequestHandler handler,
                                        const ServerOptions& given)
@@ -84,6 +84,6 @@ UnixDatagramServer::UnixDatagramServer(AddressLike path, RequestHandler handler,
   open();
 }
 
-UnixDatagramServer::~UnixDatagramServer() { close_in_destructor(typeid(UnixDatagramServer)); }
+UnixDatagramServer::~UnixDatagramServer() { close_in_destructor(); }
 
 }  // namespace thinsock

@@ -130,10 +130,12 @@ class BaseServer {
 
  protected:
   /// To be called first in the destructor of a class that is not only derived from, with its
-  /// typeid: closes the server, or ends the program if that of a derived class may still be in use.
-  void close_in_destructor(const std::type_info& type) noexcept;
+  /// known_type: closes the server, or ends the program if a derived class may still be in use.
+  void close_in_destructor() noexcept;
+  /// The nearest class that has no hooks but the library's own.
+  virtual const std::type_info& known_type() const noexcept { return typeid(BaseServer); }
   virtual void close_socket() noexcept {}
-  void start_thread(Request& request, const Address& client_address, const std::type_info& type);
+  void start_thread(Request& request, const Address& client_address);
   void start_child(Request& request, const Address& client_address);
   std::vector<pid_t> children() const;
 
@@ -149,7 +151,9 @@ class BaseServer {
   virtual Timeout own_timeout() const noexcept { return std::nullopt; }
   virtual void forget_in_child() noexcept {}
   Event wait(Timeout timeout);
-  void handle_one();
+  bool has_hooks() const noexcept;
+  bool handle_one();
+  void handle_more();
   std::optional<std::pair<Request, Address>> next_request();
   void back_off();
   bool finish_or_report(Request& request, const Address& client_address) noexcept;
@@ -181,6 +185,7 @@ class TCPServer : public BaseServer {
 
  protected:
   TCPServer(const Address& address, int type, RequestHandler handler, const ServerOptions& options);
+  const std::type_info& known_type() const noexcept override { return typeid(TCPServer); }
   static Address internet_address(AddressLike address, int type, const ServerOptions& options);
   static Address unix_address(AddressLike address);
   void open();
@@ -207,6 +212,7 @@ class UDPServer : public TCPServer {
 
  protected:
   UDPServer(const Address& address, int type, RequestHandler handler, const ServerOptions& options);
+  const std::type_info& known_type() const noexcept override { return typeid(UDPServer); }
 
  private:
   Socket& socket_of(Request&) noexcept override { return socket; }
@@ -221,12 +227,18 @@ class UnixStreamServer : public TCPServer {
  public:
   UnixStreamServer(AddressLike path, RequestHandler handler, const ServerOptions& options = {});
   ~UnixStreamServer() override;
+
+ protected:
+  const std::type_info& known_type() const noexcept override { return typeid(UnixStreamServer); }
 };
 
 class UnixDatagramServer : public UDPServer {
  public:
   UnixDatagramServer(AddressLike path, RequestHandler handler, const ServerOptions& options = {});
   ~UnixDatagramServer() override;
+
+ protected:
+  const std::type_info& known_type() const noexcept override { return typeid(UnixDatagramServer); }
 };
 
 /// A thread for each request, from finish_request on. Idle ones are kept for a while and used
@@ -236,11 +248,14 @@ template <class Server>
 class ThreadingMixIn : public Server {
  public:
   using Server::Server;
-  ~ThreadingMixIn() override { this->close_in_destructor(typeid(ThreadingMixIn)); }
+  ~ThreadingMixIn() override { this->close_in_destructor(); }
 
   void process_request(Request& request, const Address& client_address) override {
-    this->start_thread(request, client_address, typeid(ThreadingMixIn));
+    this->start_thread(request, client_address);
   }
+
+ protected:
+  const std::type_info& known_type() const noexcept override { return typeid(ThreadingMixIn); }
 };
 
 /// A process for each request, from finish_request on, which ends with _exit. What is buffered in
@@ -250,13 +265,16 @@ template <class Server>
 class ForkingMixIn : public Server {
  public:
   using Server::Server;
-  ~ForkingMixIn() override { this->close_in_destructor(typeid(ForkingMixIn)); }
+  ~ForkingMixIn() override { this->close_in_destructor(); }
 
   void process_request(Request& request, const Address& client_address) override {
     this->start_child(request, client_address);
   }
   /// At most max_children; those that ended have been waited for.
   std::vector<pid_t> active_children() const { return this->children(); }
+
+ protected:
+  const std::type_info& known_type() const noexcept override { return typeid(ForkingMixIn); }
 };
 
 using ThreadingTCPServer = ThreadingMixIn<TCPServer>;
