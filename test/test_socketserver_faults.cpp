@@ -397,7 +397,7 @@ TEST_CASE("a client that drips on is ended by request_timeout", "[socketserver][
   CHECK(served.errors().size() == 1);
 }
 
-TEST_CASE("a server without descriptors sleeps", "[socketserver][errors]") {
+TEST_CASE("a server without descriptors sleeps", "[socketserver][errors][native]") {
   Milliseconds used{};
   std::atomic<int> reports = 0;
   During<ThreadingTCPServer> server(
