@@ -1,0 +1,17 @@
+// Line by line, buffered both ways.
+#include <asio.hpp>
+#include <iostream>
+#include <string>
+
+using asio::ip::tcp;
+
+int main() {
+  asio::io_context context(1);
+  tcp::acceptor acceptor(context, {tcp::v4(), 0});
+  std::cout << acceptor.local_endpoint().port() << std::endl;
+  for (;;) {
+    tcp::iostream stream(acceptor.accept());
+    stream << std::nounitbuf;  // Else it would send every piece by itself.
+    for (std::string line; std::getline(stream, line);) stream << line << '\n';
+  }
+}

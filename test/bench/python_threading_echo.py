@@ -1,0 +1,20 @@
+"""A thread for each connection."""
+
+import socket
+import socketserver
+
+
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        while data := self.request.recv(1024):
+            self.request.sendall(data)
+
+
+class Server(socketserver.ThreadingTCPServer):
+    request_queue_size = socket.SOMAXCONN
+    daemon_threads = True  # Else it keeps a list of all threads.
+
+
+with Server(("", 0), Echo) as server:
+    print(server.server_address[1], flush=True)
+    server.serve_forever()

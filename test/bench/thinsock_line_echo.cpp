@@ -1,0 +1,17 @@
+// Line by line, buffered both ways.
+#include <iostream>
+#include <string>
+
+#include "thinsock/socketserver.hpp"
+
+struct Echo : thinsock::StreamRequestHandler {
+  void handle() override {
+    for (std::string line; std::getline(rfile, line);) wfile << line << '\n';
+  }
+};
+
+int main() {
+  thinsock::TCPServer server({"0.0.0.0", 0}, thinsock::handler<Echo>);
+  std::cout << server.server_address.port() << std::endl;
+  server.serve_forever();
+}

@@ -1,0 +1,13 @@
+#include <iostream>
+
+#include "thinsock/socketserver.hpp"
+
+struct Echo : thinsock::BaseRequestHandler {
+  void handle() override { reply(packet); }
+};
+
+int main() {
+  thinsock::UDPServer server({"127.0.0.1", 0}, thinsock::handler<Echo>);
+  std::cout << server.server_address.port() << std::endl;
+  server.serve_forever();
+}
