@@ -54,6 +54,9 @@ class Arguments:
         given = parser.parse_args()
         self.programs, self.results = given.programs, given.results
         self.rounds, self.effort = given.rounds, given.effort
+        build = self.programs.parent.parent
+        subprocess.run(["meson", "compile", "-C", build, "benchmarks"], check=True,
+                       stdout=subprocess.DEVNULL)
         self.missing = set()
 
     def amount(self, most, least=1):
