@@ -120,12 +120,6 @@ Address::Address(const sockaddr* data, socklen_t size) {
   size_ = size;
 }
 
-int Address::family() const noexcept {
-  sa_family_t family = AF_UNSPEC;
-  if (size_ >= sizeof family) std::memcpy(&family, bytes_, sizeof family);
-  return family;
-}
-
 std::string Address::host() const {
   char text[INET6_ADDRSTRLEN] = "";
   if (family() == AF_INET) {

@@ -11,9 +11,12 @@ namespace thinsock {
 
 namespace {
 
-// What recv takes at most from a stream in one call, and as much of it as may stand on the stack.
+// What recv takes at most from a stream in one call.
 constexpr std::size_t kChunk = 64 * 1024;
+// What may stand on the stack of it. A thread that waits with the small one needs no page of memory
+// for it yet.
 constexpr std::size_t kStackChunk = 16 * 1024;
+constexpr std::size_t kSmallChunk = 2 * 1024;
 
 // The value if there is one, and the error beside it.
 std::size_t settle(Result result, std::error_code& error) noexcept {
@@ -45,18 +48,23 @@ long Socket::send_once(ConstBuffer data, int flags, const Address* address,
   return send_message(fd_, deadline, message, flags);
 }
 
-std::size_t Socket::send(ConstBuffer data, int flags) {
+// Whether what the inline try gave is the answer: not if a signal came, or there is to be waited.
+bool Socket::settled(long tried, int flags) const noexcept {
+  const bool waits = timeout_ != std::chrono::nanoseconds(0) && !(flags & MSG_DONTWAIT);
+  return tried != -EINTR && !(tried == -EAGAIN && waits);
+}
+
+long Socket::send_slowly(long tried, ConstBuffer data, int flags) noexcept {
   Deadline deadline(timeout_);
-  const Result sent = send_once(data, flags, nullptr, deadline);
-  if (sent < 0) fail(sent, "send");
-  return static_cast<std::size_t>(sent);
+  return settled(tried, flags) ? tried : send_once(data, flags, nullptr, deadline);
 }
 
 std::size_t Socket::send(ConstBuffer data, int flags, std::error_code& error) noexcept {
-  Deadline deadline(timeout_);
-  return settle(send_once(data, flags, nullptr, deadline), error);
+  const Result sent = send_some(data, flags);
+  return settle(sent < 0 ? send_slowly(sent, data, flags) : sent, error);
 }
 
+// What is left of data behind `sent`, which it counts on.
 long Socket::send_all(ConstBuffer data, int flags, std::size_t& sent, Deadline& deadline) noexcept {
   do {
     const ConstBuffer rest(data.data() + sent, data.size() - sent);
@@ -68,26 +76,32 @@ long Socket::send_all(ConstBuffer data, int flags, std::size_t& sent, Deadline& 
   return -ETIMEDOUT;
 }
 
-void Socket::sendall(ConstBuffer data, int flags) {
-  std::size_t sent = 0;
+long Socket::sendall_slowly(long tried, ConstBuffer data, int flags, std::size_t& sent) noexcept {
   Deadline deadline(timeout_);
-  if (const Result result = send_all(data, flags, sent, deadline); result < 0) {
+  if (tried < 0 && settled(tried, flags)) return tried;
+  if (tried >= 0) sent = static_cast<std::size_t>(tried);
+  return tried >= 0 && sent == data.size() ? 0 : send_all(data, flags, sent, deadline);
+}
+
+void Socket::sendall_slowly(long tried, ConstBuffer data, int flags) {
+  std::size_t sent = 0;
+  if (const Result result = sendall_slowly(tried, data, flags, sent); result < 0) {
     fail(result, "sendall", sent);
   }
 }
 
 std::size_t Socket::sendall(ConstBuffer data, int flags, std::error_code& error) noexcept {
   std::size_t sent = 0;
-  Deadline deadline(timeout_);
-  error = code_of(send_all(data, flags, sent, deadline));
+  error = code_of(sendall_slowly(send_some(data, flags), data, flags, sent));
   return sent;
 }
 
-std::size_t Socket::sendto(ConstBuffer data, int flags, AddressLike address) {
+std::size_t Socket::sendto_slowly(long tried, ConstBuffer data, int flags, AddressLike address) {
   Address storage;
   Deadline deadline(timeout_);
   const Address& peer = address.meant_on(family_, type_, 0, 0, storage);
-  return static_cast<std::size_t>(check(send_once(data, flags, &peer, deadline), "sendto", peer));
+  if (!settled(tried, flags)) tried = send_once(data, flags, &peer, deadline);
+  return static_cast<std::size_t>(check(tried, "sendto", peer));
 }
 
 std::size_t Socket::sendto(ConstBuffer data, int flags, AddressLike address,
@@ -114,6 +128,14 @@ long Socket::receive(MutableBuffer buffer, int flags, Address* sender,
   return result;
 }
 
+long Socket::receive_slowly(long tried, MutableBuffer buffer, int flags, Address* sender,
+                            std::int64_t began) noexcept {
+  Deadline deadline(timeout_, began);
+  return settled(tried, flags) ? tried : receive(buffer, flags, sender, deadline);
+}
+
+std::int64_t Socket::now() noexcept { return thinsock::now(); }
+
 // How much of what is asked for a buffer is made for.
 long Socket::room_for(std::size_t bufsize, int flags, Deadline& deadline) noexcept {
   const auto all = static_cast<Result>(std::min<std::size_t>(bufsize, LONG_MAX));
@@ -124,42 +146,43 @@ long Socket::room_for(std::size_t bufsize, int flags, Deadline& deadline) noexce
   return next < 0 ? next : std::clamp<Result>(next, 1, all);
 }
 
-long Socket::receive_string(std::string& data, std::size_t bufsize, int flags, Address* sender) {
+// The length of the string is not known before the kernel has written it.
+long Socket::receive_through(char* chunk, std::size_t room, std::string& data, int flags,
+                             Address* sender) {
+  if (flags & MSG_TRUNC) std::memset(chunk, 0, room);  // The kernel counts more than it writes.
+  const Result result = receive_some({chunk, room}, flags, sender);
+  if (result > 0) data = std::string(chunk, std::min(static_cast<std::size_t>(result), room));
+  return result;
+}
+
+template <std::size_t Size>
+long Socket::receive_on_stack(std::size_t room, std::string& data, int flags, Address* sender) {
+  char chunk[Size];
+  return receive_through(chunk, room, data, flags, sender);
+}
+
+long Socket::receive_string(std::size_t bufsize, std::string& data, int flags, Address* sender) {
+  if (bufsize <= kSmallChunk) return receive_on_stack<kSmallChunk>(bufsize, data, flags, sender);
+  if (bufsize <= kStackChunk) return receive_on_stack<kStackChunk>(bufsize, data, flags, sender);
   Deadline deadline(timeout_);
   const Result wanted = room_for(bufsize, flags, deadline);
   if (wanted < 0) return wanted;
   const auto room = static_cast<std::size_t>(wanted);
-  char on_stack[kStackChunk];
-  std::unique_ptr<char[]> on_heap;
-  if (room > kStackChunk) on_heap = std::make_unique_for_overwrite<char[]>(room);
-  char* chunk = on_heap ? on_heap.get() : on_stack;
-  if (flags & MSG_TRUNC) std::memset(chunk, 0, room);  // The kernel counts more than it writes.
-
-  const Result result = receive({chunk, room}, flags, sender, deadline);
-  if (result > 0) data.assign(chunk, std::min(static_cast<std::size_t>(result), room));
-  return result;
+  const auto chunk = std::make_unique_for_overwrite<char[]>(room);
+  return receive_through(chunk.get(), room, data, flags, sender);
 }
 
 std::string Socket::recv(std::size_t bufsize, int flags) {
   std::string data;
   if (bufsize == 0) return data;
-  if (const Result result = receive_string(data, bufsize, flags, nullptr); result < 0) {
+  if (const Result result = receive_string(bufsize, data, flags, nullptr); result < 0) {
     fail(result, "recv");
   }
   return data;
 }
 
-std::size_t Socket::recv_into(MutableBuffer buffer, int flags) {
-  if (buffer.size() == 0) return 0;
-  Deadline deadline(timeout_);
-  const Result result = receive(buffer, flags, nullptr, deadline);
-  if (result < 0) fail(result, "recv_into");
-  return static_cast<std::size_t>(result);
-}
-
 std::size_t Socket::recv_into(MutableBuffer buffer, int flags, std::error_code& error) noexcept {
-  Deadline deadline(timeout_);
-  return settle(buffer.size() == 0 ? 0 : receive(buffer, flags, nullptr, deadline), error);
+  return settle(buffer.size() == 0 ? 0 : receive_some(buffer, flags, nullptr), error);
 }
 
 // One part of what recv_exactly is to receive: part of `size` bytes, `before` of which are there.
@@ -197,24 +220,14 @@ void Socket::recv_exactly_into(MutableBuffer buffer) {
 
 Datagram Socket::recvfrom(std::size_t bufsize, int flags) {
   Datagram datagram;
-  const Result result = receive_string(datagram.data, bufsize, flags, &datagram.address);
+  const Result result = receive_string(bufsize, datagram.data, flags, &datagram.address);
   if (result < 0) fail(result, "recvfrom");
   return datagram;
 }
 
-Received Socket::recvfrom_into(MutableBuffer buffer, int flags) {
-  Received received{};
-  Deadline deadline(timeout_);
-  const Result result = receive(buffer, flags, &received.address, deadline);
-  if (result < 0) fail(result, "recvfrom_into");
-  received.size = static_cast<std::size_t>(result);
-  return received;
-}
-
 Received Socket::recvfrom_into(MutableBuffer buffer, int flags, std::error_code& error) noexcept {
   Received received{};
-  Deadline deadline(timeout_);
-  received.size = settle(receive(buffer, flags, &received.address, deadline), error);
+  received.size = settle(receive_some(buffer, flags, &received.address), error);
   return received;
 }
 

@@ -21,6 +21,7 @@
 #include "thinsock/address.hpp"
 #include "thinsock/buffer.hpp"
 #include "thinsock/error.hpp"
+#include "thinsock/socket.hpp"
 #include "thinsock/timeout.hpp"
 
 namespace thinsock {
@@ -74,15 +75,14 @@ class ErrnoKept {
   int errno_ = errno;
 };
 
-/// What ends the calls of this thread: another one, or the time (cancel.hpp). As a rule there is
-/// none.
+/// What ends the calls of this thread: another one, or the time (cancel.hpp). `wakeup`, of
+/// socket.hpp, is the innermost.
 struct Wakeup {
   int fd;                            // Readable once it is raised; perhaps -1.
   std::int64_t end;                  // In nanoseconds of the steady clock; INT64_MAX is never.
   Wakeup* outer;                     // Of the scope around this one.
   std::atomic<bool> raised = false;  // Before the descriptor is.
 };
-extern constinit thread_local Wakeup* wakeup;
 
 /// Why a call that has to wait may not go on, -ECANCELED or -ETIMEDOUT; as a rule 0.
 Result interruption() noexcept;
@@ -103,12 +103,18 @@ class OutOfScope {
   Wakeup* scope_ = std::exchange(wakeup, nullptr);
 };
 
+/// In nanoseconds of the steady clock.
+std::int64_t now() noexcept;
+
 /// When a call gives up: one moment for the whole call, however often it waits, and not after the
 /// thread's own end of all calls. It starts at the first look, so that outside of a timed
 /// CancelScope a call which never waits never reads the clock.
 class Deadline {
  public:
-  explicit Deadline(Timeout timeout) noexcept : timeout_(timeout) {}
+  /// began: by now(), if it has started before.
+  explicit Deadline(Timeout timeout, std::int64_t began = 0) noexcept : timeout_(timeout) {
+    if (began != 0) start(began);
+  }
 
   bool never() const noexcept {
     return timeout_ == std::nullopt && (wakeup == nullptr || wakeup->end == INT64_MAX);
@@ -119,6 +125,7 @@ class Deadline {
   bool started() const noexcept { return end_ != 0; }
   /// Does nothing if it has started already, or never ends.
   void start() noexcept;
+  void start(std::int64_t moment) noexcept;
   /// The moment it ends, in nanoseconds of the steady clock; starts it.
   std::int64_t end() noexcept;
   /// Whether a call that has done part of its work has to stop here.
@@ -156,10 +163,6 @@ Result when_ready(int fd, short events, Deadline& deadline, const Call& call) no
 /// What a Socket knows of its O_NONBLOCK, which belongs to all duplicates of a descriptor: where
 /// there may be any it is set anew whenever it counts.
 enum class DescriptorMode : unsigned char { blocking, nonblocking, shared };
-
-/// What a Socket knows of its receive timer in the kernel. The timer is the socket's, not the
-/// descriptor's: where a socket may have other descriptors it is not ours to set.
-enum class ReceiveTimer : unsigned char { off, set, outdated, forbidden };
 
 /// Starts the deadline and the kernel's timer; false where poll has to do all the waiting.
 bool start_receive_timer(int fd, ReceiveTimer& timer, Timeout timeout, Deadline& deadline) noexcept;

@@ -6,6 +6,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <iosfwd>
 #include <string>
 #include <string_view>
@@ -33,7 +34,11 @@ class Address {
   Address(const sockaddr* data, socklen_t size);
 
   /// AF_INET, AF_INET6, AF_UNIX, …; AF_UNSPEC if there is no address.
-  int family() const noexcept;
+  int family() const noexcept {
+    sa_family_t family = AF_UNSPEC;
+    if (size_ >= sizeof family) std::memcpy(&family, bytes_, sizeof family);
+    return family;
+  }
 
   /// The numeric host without scope; empty where the family has none.
   std::string host() const;

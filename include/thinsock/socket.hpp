@@ -13,6 +13,8 @@
 
 #include <sys/socket.h>
 
+#include <cerrno>
+#include <concepts>
 #include <cstdint>
 #include <iosfwd>
 #include <optional>
@@ -26,6 +28,11 @@
 #include "thinsock/error.hpp"
 #include "thinsock/timeout.hpp"
 
+namespace thinsock {
+class Deadline;
+struct Wakeup;
+}  // namespace thinsock
+
 #pragma GCC visibility push(default)  // The library hides all else.
 namespace thinsock {
 
@@ -35,10 +42,15 @@ struct Datagram;
 struct Keepalive;
 struct Message;  // <thinsock/message.hpp>
 struct Received;
-class Deadline;
 class SocketStream;  // <thinsock/stream.hpp>
 enum class DescriptorMode : unsigned char;
-enum class ReceiveTimer : unsigned char;
+
+/// What a Socket knows of its receive timer in the kernel. The timer is the socket's, not the
+/// descriptor's: where a socket may have other descriptors it is not ours to set.
+enum class ReceiveTimer : unsigned char { off, set, outdated, forbidden };
+
+/// The innermost CancelScope of this thread, as a rule none: for the inline calls below alone.
+extern constinit thread_local Wakeup* wakeup [[gnu::tls_model("initial-exec")]];
 
 /// The timeout new sockets start with, in the whole process: for ever, until it is set.
 Timeout getdefaulttimeout() noexcept;
@@ -107,7 +119,15 @@ class Socket {
 
   /// sendto(2). A name that does not resolve is an error like any other.
   std::size_t sendto(ConstBuffer data, AddressLike address) { return sendto(data, 0, address); }
-  std::size_t sendto(ConstBuffer data, int flags, AddressLike address);
+  std::size_t sendto(ConstBuffer data, int flags, AddressLike address) {
+    return sendto_slowly(-EINTR, data, flags, address);
+  }
+  template <std::same_as<Address> A>  // At no cost.
+  std::size_t sendto(ConstBuffer data, const A& address) {
+    return sendto(data, 0, address);
+  }
+  template <std::same_as<Address> A>
+  std::size_t sendto(ConstBuffer data, int flags, const A& address);
   std::size_t sendto(ConstBuffer data, int flags, AddressLike address, std::error_code& error);
   std::size_t sendto(ConstBuffer data, AddressLike address, std::error_code& error) {
     return sendto(data, 0, address, error);
@@ -252,6 +272,20 @@ class Socket {
   Socket(int fd, int family, int type, Timeout timeout) noexcept;
 
   // A result below zero is an errno with its sign turned.
+
+  // What a call is as a rule: the system call, and nothing to be done before or after it. The
+  // functions called …_slowly are told what came of that, -EINTR where it was not tried.
+  long send_some(ConstBuffer data, int flags, const Address* address = nullptr) const noexcept;
+  long receive_some(MutableBuffer buffer, int flags, Address* sender) noexcept;
+  long send_slowly(long tried, ConstBuffer data, int flags) noexcept;
+  std::size_t sendto_slowly(long tried, ConstBuffer data, int flags, AddressLike address);
+  long receive_slowly(long tried, MutableBuffer buffer, int flags, Address* sender,
+                      std::int64_t began) noexcept;
+  static std::int64_t now() noexcept;
+  void sendall_slowly(long tried, ConstBuffer data, int flags);
+  long sendall_slowly(long tried, ConstBuffer data, int flags, std::size_t& sent) noexcept;
+  bool settled(long tried, int flags) const noexcept;
+
   long set_mode(DescriptorMode mode) noexcept;
   long connect_to(const Address& peer) noexcept;
   long send_once(ConstBuffer data, int flags, const Address* address, Deadline& deadline) noexcept;
@@ -260,7 +294,11 @@ class Socket {
                        Deadline& deadline);
   long receive(MutableBuffer buffer, int flags, Address* sender, Deadline& deadline) noexcept;
   long room_for(std::size_t bufsize, int flags, Deadline& deadline) noexcept;
-  long receive_string(std::string& data, std::size_t bufsize, int flags, Address* sender);
+  long receive_through(char* chunk, std::size_t room, std::string& data, int flags,
+                       Address* sender);
+  template <std::size_t Size>
+  long receive_on_stack(std::size_t room, std::string& data, int flags, Address* sender);
+  long receive_string(std::size_t bufsize, std::string& data, int flags, Address* sender);
   Message receive_message(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags,
                           Deadline& deadline);
   void fill(MutableBuffer part, Deadline& deadline, std::size_t before, std::size_t size);
@@ -291,6 +329,73 @@ struct Received {
   std::size_t size;
   Address address;
 };
+
+inline long Socket::send_some(ConstBuffer data, int flags, const Address* address) const noexcept {
+  flags |= MSG_NOSIGNAL;
+  if (wakeup != nullptr || timeout_ != std::nullopt) [[unlikely]] {
+    if (wakeup != nullptr) return -EINTR;
+    flags |= MSG_DONTWAIT;
+  }
+  const long sent = address == nullptr ? ::send(fd_, data.data(), data.size(), flags)
+                                       : ::sendto(fd_, data.data(), data.size(), flags,
+                                                  address->data(), address->size());
+  return sent < 0 ? -errno : sent;
+}
+
+inline long Socket::receive_some(MutableBuffer buffer, int flags, Address* sender) noexcept {
+  std::int64_t began = 0;
+  if (wakeup != nullptr || timeout_ != std::nullopt) [[unlikely]] {
+    const bool by_timer = receive_timer_ == ReceiveTimer::set && !(flags & MSG_WAITALL);
+    if (wakeup != nullptr || !by_timer) return receive_slowly(-EINTR, buffer, flags, sender, 0);
+    began = now();
+  }
+  long received;
+  if (sender == nullptr) {
+    received = ::recv(fd_, buffer.data(), buffer.size(), flags);
+  } else {
+    socklen_t size = Address::capacity();
+    received = ::recvfrom(fd_, buffer.data(), buffer.size(), flags, sender->data(), &size);
+    if (received >= 0) sender->resize(size);
+  }
+  return received >= 0 ? received : receive_slowly(-errno, buffer, flags, sender, began);
+}
+
+inline std::size_t Socket::send(ConstBuffer data, int flags) {
+  long sent = send_some(data, flags);
+  if (sent < 0) sent = send_slowly(sent, data, flags);
+  if (sent < 0) fail(sent, "send");
+  return static_cast<std::size_t>(sent);
+}
+
+inline void Socket::sendall(ConstBuffer data, int flags) {
+  const long sent = send_some(data, flags);
+  if (sent != static_cast<long>(data.size())) sendall_slowly(sent, data, flags);
+}
+
+inline std::size_t Socket::recv_into(MutableBuffer buffer, int flags) {
+  if (buffer.size() == 0) return 0;
+  const long received = receive_some(buffer, flags, nullptr);
+  if (received < 0) fail(received, "recv_into");
+  return static_cast<std::size_t>(received);
+}
+
+inline Received Socket::recvfrom_into(MutableBuffer buffer, int flags) {
+  Received received;
+  const long size = receive_some(buffer, flags, &received.address);
+  if (size < 0) fail(size, "recvfrom_into");
+  received.size = static_cast<std::size_t>(size);
+  return received;
+}
+
+template <std::same_as<Address> A>
+std::size_t Socket::sendto(ConstBuffer data, int flags, const A& address) {
+  long sent = -EINTR;
+  if (address.family() == family_) {  // Another one is refused.
+    sent = send_some(data, flags, &address);
+    if (sent >= 0) return static_cast<std::size_t>(sent);
+  }
+  return sendto_slowly(sent, data, flags, address);
+}
 
 inline Received Socket::recvfrom_into(MutableBuffer buffer, std::error_code& error) noexcept {
   return recvfrom_into(buffer, 0, error);
