@@ -142,8 +142,8 @@ std::size_t Socket::sendmsg(ListOf<ConstBuffer> buffers, ListOf<Ancillary> ancda
 }
 
 // One recvmsg(2), and what came beside the bytes; its size is the whole datagram's.
-Message Socket::receive_message(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags,
-                                Deadline& deadline) {
+long Socket::receive_message(Message& message, ListOf<MutableBuffer> buffers,
+                             std::size_t ancbufsize, int flags, Deadline& deadline) {
   Control control(ancbufsize);
   Vector vector(buffers);
   Address sender;
@@ -158,13 +158,13 @@ Message Socket::receive_message(ListOf<MutableBuffer> buffers, std::size_t ancbu
                                           header.msg_namelen = Address::capacity();
                                           return ::recvmsg(fd_, &header, f);
                                         });
-  if (size < 0) fail(size, "recvmsg");
-  Message message = std::move(control).message(header.msg_controllen);
+  if (size < 0) return size;
+  message = std::move(control).message(header.msg_controllen);
   sender.resize(header.msg_namelen);
   message.flags = header.msg_flags & ~MSG_CMSG_CLOEXEC;
   message.address = sender;
   message.size = static_cast<std::size_t>(size);
-  return message;
+  return size;
 }
 
 Message Socket::recvmsg(std::size_t bufsize, std::size_t ancbufsize, int flags) {
@@ -174,14 +174,28 @@ Message Socket::recvmsg(std::size_t bufsize, std::size_t ancbufsize, int flags) 
   const auto room = static_cast<std::size_t>(wanted);
   const auto chunk = std::make_unique_for_overwrite<char[]>(room);
   if (flags & MSG_TRUNC) std::memset(chunk.get(), 0, room);
-  Message message = receive_message({{chunk.get(), room}}, ancbufsize, flags, deadline);
+  Message message;
+  const Result result =
+      receive_message(message, {{chunk.get(), room}}, ancbufsize, flags, deadline);
+  if (result < 0) fail(result, "recvmsg");
   message.data.assign(chunk.get(), std::min(message.size, room));
   return message;
 }
 
 Message Socket::recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags) {
+  Message message;
   Deadline deadline(timeout_);
-  return receive_message(buffers, ancbufsize, flags, deadline);
+  const Result result = receive_message(message, buffers, ancbufsize, flags, deadline);
+  if (result < 0) fail(result, "recvmsg");
+  return message;
+}
+
+Message Socket::recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags,
+                             std::error_code& error) {
+  Message message;
+  Deadline deadline(timeout_);
+  error = code_of(receive_message(message, buffers, ancbufsize, flags, deadline));
+  return message;
 }
 
 std::size_t send_fds(Socket& sk, ListOf<ConstBuffer> buffers, ListOf<int> fds, int flags,

@@ -119,9 +119,8 @@ struct BaseServer::State {
 
   std::vector<pollfd> entries;
   Eagerness eagerness;
-  std::mutex taking;                         // Requests are taken one after the other; guards:
-  std::chrono::nanoseconds pause_length{0};  // After a failure to accept.
-  Deadline pause{pause_length};
+  std::mutex taking;  // Datagrams are taken one after the other, through one buffer.
+  std::atomic<std::int64_t> pause_length = 0, pause_end = 0;  // After a failure to accept.
 
   std::unique_ptr<Requests> requests;
   std::atomic<std::size_t> cut_off = 0;
@@ -133,9 +132,9 @@ struct BaseServer::State {
   std::atomic<bool> overdue = false;
 
   /// How long no request is to be taken.
-  std::chrono::nanoseconds pause_left() {
-    const std::lock_guard lock(taking);
-    return pause_length.count() == 0 ? pause_length : pause.remaining();
+  std::chrono::nanoseconds pause_left() const noexcept {
+    const std::int64_t end = pause_end;
+    return std::chrono::nanoseconds(end == 0 ? 0 : std::max<std::int64_t>(end - now(), 0));
   }
   void wake() noexcept { raise_wakeup(bell.fileno()); }
   /// May be called by signal handlers, as the next.

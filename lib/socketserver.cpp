@@ -288,14 +288,21 @@ bool BaseServer::handle_one() {
   return true;
 }
 
+// As get_request: that there is none is no exception, but happens all the time.
+std::pair<Request, Address> BaseServer::try_request(std::error_code&) { return get_request(); }
+
 // None if there is nothing to be had.
 std::optional<std::pair<Request, Address>> BaseServer::next_request() {
   State& state = *state_;
-  const std::lock_guard lock(state.taking);
-  if (state.pause_length.count() != 0 && !state.pause.over()) return std::nullopt;
+  std::unique_lock lock(state.taking, std::defer_lock);
+  if (socket_type() == SOCK_DGRAM) lock.lock();
+  if (state.pause_left() != nanoseconds(0)) return std::nullopt;
   try {
-    auto got = get_request();
-    state.pause_length = nanoseconds(0);
+    std::error_code error;
+    auto got = has_hooks() ? get_request() : try_request(error);
+    if (error && concerns_one_client(error)) return std::nullopt;
+    if (error) got = get_request();  // Which throws, and says more.
+    if (state.pause_length != 0) state.pause_length = state.pause_end = 0;
     Socket& connection = got.first.socket;
     if (connection.fileno() != -1 && options.idle_timeout != std::nullopt) {
       connection.settimeout(options.idle_timeout);
@@ -314,11 +321,10 @@ std::optional<std::pair<Request, Address>> BaseServer::next_request() {
 // alone for a while, ever longer, until there is a request again.
 void BaseServer::back_off() {
   State& state = *state_;
-  const bool first = state.pause_length == nanoseconds(0);
-  state.pause_length =
-      std::clamp<nanoseconds>(2 * state.pause_length, milliseconds(10), kLongestPause);
-  state.pause = Deadline(state.pause_length);
-  state.pause.start();
+  const nanoseconds before(state.pause_length);
+  const nanoseconds length = std::clamp<nanoseconds>(2 * before, milliseconds(10), kLongestPause);
+  const bool first = state.pause_length.exchange(length.count()) == 0;
+  state.pause_end = now() + length.count();
   Request none;
   if (first) handle_error(none, Address());
 }
@@ -341,6 +347,7 @@ void BaseServer::finish_request(Request& request, const Address& client_address)
 }
 
 void BaseServer::shutdown_request(Request& request) {
+  // Or the client might see a reset, where it had sent more than was read.
   if (request.socket.fileno() != -1)
     once([&] { return ::shutdown(request.socket.fileno(), SHUT_WR); });
   close_request(request);

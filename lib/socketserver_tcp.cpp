@@ -66,6 +66,11 @@ std::pair<Request, Address> TCPServer::get_request() {
   return {Request{.socket = std::move(connection)}, client_address};
 }
 
+std::pair<Request, Address> TCPServer::try_request(std::error_code& error) {
+  auto [connection, client_address] = socket.accept(error);
+  return {Request{.socket = std::move(connection)}, client_address};
+}
+
 // A listener's zero says nothing about how long to wait for it.
 Timeout TCPServer::own_timeout() const noexcept {
   const Timeout own = socket.gettimeout();

@@ -1,6 +1,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <bit>
 #include <climits>
 #include <list>
 #include <optional>
@@ -35,7 +36,19 @@ class RequestThreads : public Requests {
 
  private:
   struct Worker;
-  using Workers = std::list<Worker*>;
+  // In the order they came, the last one first. It needs no memory of its own.
+  class Workers {
+   public:
+    bool empty() const noexcept { return first_ == nullptr; }
+    std::size_t size() const noexcept { return size_; }
+    Worker* first() const noexcept { return first_; }
+    void add(Worker& worker) noexcept;
+    void remove(Worker& worker) noexcept;
+
+   private:
+    Worker* first_ = nullptr;
+    std::size_t size_ = 0;
+  };
 
   // What a thread is to do, if anything.
   struct Job {
@@ -48,16 +61,17 @@ class RequestThreads : public Requests {
   };
   // Lives on the stack of its thread, in pages that are needed anyway.
   struct Worker {
-    Workers::iterator self;
+    Worker *before, *after;  // In the list it is in.
     std::condition_variable changed;
+    bool waits = false;  // Or is to.
     bool leaves = false;
     Job job;
     Eagerness eagerness;
   };
-  // A thread that has not come as far as that.
+  // A thread that has not come as far as that. It comes to no malloc either, which would make the C
+  // library keep things for it, until a handler does.
   struct Newcomer {
     RequestThreads& threads;
-    Workers place;
     Job job;
     std::list<Newcomer>::iterator self;
   };
@@ -67,12 +81,16 @@ class RequestThreads : public Requests {
   void enter(Worker& worker, Newcomer& newcomer) noexcept;
   void leave(Worker& worker, std::unique_lock<std::mutex>& lock) noexcept;
   void create(Request* request = nullptr, const Address& client_address = {});
+  bool spare_comes() noexcept;
+  static void move(Worker& worker, Workers& from, Workers& to) noexcept;
   void assign(Worker& worker, Workers& from, Request& request,
               const Address& client_address) noexcept;
   void release(Worker& worker) noexcept;
   bool wait_for_request(Worker& worker, std::unique_lock<std::mutex>& lock);
-  bool take_request(Worker& worker, std::unique_lock<std::mutex>& lock);
-  bool take_turnstile(std::list<Descriptor>& taken) noexcept;
+  bool take_request(Worker& worker, std::unique_lock<std::mutex>& lock) noexcept;
+  std::optional<std::pair<Request, Address>> next_request(
+      std::unique_lock<std::mutex>& lock) noexcept;
+  Descriptor take_turnstile() noexcept;
   bool may_wait() const noexcept;
   void none_waits() noexcept;
 
@@ -82,7 +100,7 @@ class RequestThreads : public Requests {
   bool full_ = false;          // The loop waits for room.
   bool loop_waits_ = false;    // Or for a request.
   std::size_t under_way_ = 0;  // Requests.
-  std::list<Newcomer> newcomers_;
+  std::list<Newcomer> newcomers_, spent_;
   Workers busy_, idle_;
   std::optional<pthread_t> left_;  // The last that ended; it has joined the one before.
 
@@ -90,12 +108,32 @@ class RequestThreads : public Requests {
   const bool wait_themselves_;
   bool open_ = false;  // They may.
   Workers waiting_;
-  Descriptor bell_;                   // Ends the waiting.
-  std::list<Descriptor> turnstiles_;  // At which none waits now.
+  Descriptor bell_;                     // Ends the waiting.
+  std::size_t trying_ = 0;              // Of them, those that do not wait yet.
+  std::vector<Descriptor> turnstiles_;  // At which none waits now.
 };
 
 std::unique_ptr<Requests> make_threads(BaseServer& server, bool wait_themselves) {
   return std::make_unique<RequestThreads>(server, wait_themselves);
+}
+
+void RequestThreads::Workers::add(Worker& worker) noexcept {
+  worker.before = nullptr;
+  worker.after = first_;
+  if (first_ != nullptr) first_->before = &worker;
+  first_ = &worker;
+  ++size_;
+}
+
+void RequestThreads::Workers::remove(Worker& worker) noexcept {
+  (worker.before == nullptr ? first_ : worker.before->after) = worker.after;
+  if (worker.after != nullptr) worker.after->before = worker.before;
+  --size_;
+}
+
+void RequestThreads::move(Worker& worker, Workers& from, Workers& to) noexcept {
+  from.remove(worker);
+  to.add(worker);
 }
 
 bool RequestThreads::has_room() {
@@ -108,7 +146,19 @@ bool RequestThreads::loop_waits() {
   const bool room = has_room();
   const std::lock_guard lock(mutex_);
   full_ = !room && !server_.options.refuse_at_limit;
-  return loop_waits_ = !full_ && waiting_.empty();
+  loop_waits_ = false;
+  return loop_waits_ = !full_ && waiting_.empty() && !spare_comes();
+}
+
+// Whether a thread is on its way that will wait, or could be called.
+bool RequestThreads::spare_comes() noexcept try {
+  const auto spare = [](const Newcomer& newcomer) { return !newcomer.job.given; };
+  if (std::ranges::any_of(newcomers_, spare)) return true;
+  if (!idle_.empty() || !may_wait()) return false;
+  create();
+  return true;
+} catch (const Error&) {
+  return false;
 }
 
 void RequestThreads::start(Request& request, const Address& client_address) {
@@ -116,7 +166,7 @@ void RequestThreads::start(Request& request, const Address& client_address) {
   if (idle_.empty()) {
     create(&request, client_address);
   } else {
-    Worker& worker = *idle_.front();
+    Worker& worker = *idle_.first();
     assign(worker, idle_, request, client_address);
     worker.changed.notify_one();
   }
@@ -135,7 +185,7 @@ void RequestThreads::assign(Worker& worker, Workers& from, Request& request,
                             const Address& client_address) noexcept {
   worker.job.take(request, client_address);
   ++under_way_;
-  busy_.splice(busy_.begin(), from, worker.self);
+  move(worker, from, busy_);
 }
 
 // With a request to begin with, or without. The caller holds the mutex, which the thread needs
@@ -146,15 +196,17 @@ void RequestThreads::create(Request* request, const Address& client_address) {
   const std::size_t size = server_.options.thread_stack_size;
   const auto least = static_cast<std::size_t>(PTHREAD_STACK_MIN);
   int error = size == 0 ? 0 : ::pthread_attr_setstacksize(&attributes, std::max(size, least));
-  std::list<Newcomer> made;
-  made.push_back({*this, Workers(1), {}, {}});
-  Newcomer& newcomer = made.front();
-  newcomer.self = made.begin();
+  if (spent_.empty()) spent_.push_back({*this, {}, {}});
+  turnstiles_.reserve(
+      std::bit_ceil(busy_.size() + idle_.size() + waiting_.size() + newcomers_.size() + 1));
+  Newcomer& newcomer = spent_.front();
+  newcomer.self = spent_.begin();
   pthread_t thread;
   if (error == 0) error = ::pthread_create(&thread, &attributes, run, &newcomer);
   ::pthread_attr_destroy(&attributes);
   if (error != 0) fail(code_of(-error), "thread");
-  newcomers_.splice(newcomers_.begin(), made);
+  newcomers_.splice(newcomers_.begin(), spent_, newcomer.self);
+  newcomer.job.given = request != nullptr;
   if (request == nullptr) return;
   newcomer.job.take(*request, client_address);
   ++under_way_;
@@ -180,7 +232,7 @@ void RequestThreads::serve(Newcomer& newcomer) noexcept {
     worker.job.request = Request();
     lock.lock();
     worker.job.given = false;
-    idle_.splice(idle_.begin(), busy_, worker.self);
+    move(worker, busy_, idle_);
     if (--under_way_ == 0) none_under_way_.notify_all();
     if (full_ && !open_) server_.state_->wake();
   }
@@ -190,16 +242,13 @@ void RequestThreads::serve(Newcomer& newcomer) noexcept {
 void RequestThreads::enter(Worker& worker, Newcomer& newcomer) noexcept {
   Job& job = newcomer.job;
   if (job.given) worker.job.take(job.request, job.client_address);
-  worker.self = newcomer.place.begin();
-  *worker.self = &worker;
-  Workers& workers = job.given ? busy_ : idle_;
-  workers.splice(workers.begin(), newcomer.place);
-  newcomers_.erase(newcomer.self);
+  (job.given ? busy_ : idle_).add(worker);
+  spent_.splice(spent_.begin(), newcomers_, newcomer.self);
   changed_.notify_all();
 }
 
 void RequestThreads::leave(Worker& worker, std::unique_lock<std::mutex>& lock) noexcept {
-  idle_.erase(worker.self);
+  idle_.remove(worker);
   const auto before = std::exchange(left_, ::pthread_self());
   changed_.notify_all();
   lock.unlock();
@@ -214,8 +263,11 @@ void RequestThreads::release(Worker& worker) noexcept {
 
 // False if the thread has to end.
 bool RequestThreads::wait_for_request(Worker& worker, std::unique_lock<std::mutex>& lock) {
-  if (!worker.job.given && may_wait() && take_request(worker, lock)) return true;
-  worker.changed.wait_for(lock, kSpareTime, [&] { return worker.job.given || worker.leaves; });
+  const auto called = [&] { return worker.job.given || worker.waits || worker.leaves; };
+  for (worker.waits = true; !worker.job.given;) {
+    if (std::exchange(worker.waits, false) && may_wait() && take_request(worker, lock)) break;
+    if (!worker.changed.wait_for(lock, kSpareTime, called) || worker.leaves) break;
+  }
   return worker.job.given;
 }
 
@@ -225,52 +277,63 @@ bool RequestThreads::may_wait() const noexcept {
   return open_ && (most == 0 || under_way_ + waiting_.size() + loop_waits_ < most);
 }
 
-// False if it had better wait for the loop to give it one.
-bool RequestThreads::take_request(Worker& worker, std::unique_lock<std::mutex>& lock) {
-  std::list<Descriptor> turnstile;
-  if (!take_turnstile(turnstile)) return false;
-  waiting_.splice(waiting_.begin(), idle_, worker.self);
-  if (loop_waits_) server_.state_->wake();
-  lock.unlock();
+// False if it had better sleep until it is called.
+bool RequestThreads::take_request(Worker& worker, std::unique_lock<std::mutex>& lock) noexcept {
+  move(worker, idle_, waiting_);
   std::optional<std::pair<Request, Address>> got;
   if (worker.eagerness.tries()) {
+    ++trying_;
+    lock.unlock();
     got = server_.next_request();
+    lock.lock();
+    --trying_;
     worker.eagerness.tried(got.has_value());
   }
-  if (!got && pass_turnstile(turnstile.front().fileno(), kSpareTime) == server_.fileno())
-    got = server_.next_request();
-  lock.lock();
+  if (!got) got = next_request(lock);
   if (got) {
-    turnstiles_.splice(turnstiles_.begin(), turnstile);
     assign(worker, waiting_, got->first, got->second);
   } else {
-    idle_.splice(idle_.begin(), waiting_, worker.self);
+    move(worker, waiting_, idle_);
   }
-  if (waiting_.empty()) none_waits();
+  if (waiting_.size() == trying_) none_waits();
   return got.has_value();
 }
 
-bool RequestThreads::take_turnstile(std::list<Descriptor>& taken) noexcept try {
-  if (turnstiles_.empty()) {
-    turnstiles_.emplace_back(
-        static_cast<int>(check(open_turnstile(server_.fileno(), bell_.fileno()), "epoll")));
-  }
-  taken.splice(taken.begin(), turnstiles_, turnstiles_.begin());
-  return true;
-} catch (...) {
-  server_.state_->wake();
-  return false;
+// As soon as there is one.
+std::optional<std::pair<Request, Address>> RequestThreads::next_request(
+    std::unique_lock<std::mutex>& lock) noexcept {
+  std::optional<std::pair<Request, Address>> got;
+  Descriptor turnstile = take_turnstile();
+  if (turnstile.fileno() == -1) return got;
+  if (loop_waits_) server_.state_->wake();
+  lock.unlock();
+  const Result passed = pass_turnstile(turnstile.fileno(), kSpareTime);
+  if (passed == server_.fileno()) got = server_.next_request();
+  lock.lock();
+  if (passed >= 0) turnstiles_.push_back(std::move(turnstile));  // There is room.
+  return got;
 }
 
-// Another one has to, or the loop, unless there is no room.
-void RequestThreads::none_waits() noexcept try {
+// None if the system has none; then it is for the loop to wait.
+Descriptor RequestThreads::take_turnstile() noexcept {
+  if (turnstiles_.empty()) {
+    const Result made = open_turnstile(server_.fileno(), bell_.fileno());
+    if (made < 0) server_.state_->wake();
+    return Descriptor(std::max(static_cast<int>(made), -1));
+  }
+  Descriptor taken = std::move(turnstiles_.back());
+  turnstiles_.pop_back();
+  return taken;
+}
+
+// Another one has to, or the loop has to see to it, unless there is no room.
+void RequestThreads::none_waits() noexcept {
   none_waiting_.notify_all();
   const std::size_t most = server_.options.max_threads;
   if (!open_ || (most != 0 && under_way_ >= most && !server_.options.refuse_at_limit)) return;
-  if (idle_.empty() && may_wait()) return create();
-  server_.state_->wake();
-} catch (...) {
-  server_.state_->wake();
+  if (idle_.empty() || !may_wait()) return server_.state_->wake();
+  idle_.first()->waits = true;
+  idle_.first()->changed.notify_one();
 }
 
 void RequestThreads::stop_waiting() noexcept {
@@ -288,7 +351,8 @@ std::size_t RequestThreads::finish(Timeout grace) {
   std::unique_lock lock(mutex_);
   if (none_under_way_.wait_until(lock, end, none)) return 0;
   std::size_t cut_off = 0;
-  for (const Worker* worker : busy_) cut_off += worker->job.connection.cut();
+  for (const Worker* worker = busy_.first(); worker != nullptr; worker = worker->after)
+    cut_off += worker->job.connection.cut();
   for (const Newcomer& newcomer : newcomers_) cut_off += newcomer.job.connection.cut();
   none_under_way_.wait(lock, none);
   return cut_off;
@@ -298,7 +362,7 @@ RequestThreads::~RequestThreads() {
   finish(server_.options.shutdown_timeout);
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] {
-    for (Worker* worker : idle_) {
+    for (Worker* worker = idle_.first(); worker != nullptr; worker = worker->after) {
       worker->leaves = true;
       worker->changed.notify_one();
     }

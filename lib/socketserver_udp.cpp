@@ -78,6 +78,13 @@ void UDPServer::server_bind() {
 }
 
 std::pair<Request, Address> UDPServer::get_request() {
+  std::error_code error;
+  auto got = UDPServer::try_request(error);
+  if (error) fail(error, "recvfrom " + server_address.str());
+  return got;
+}
+
+std::pair<Request, Address> UDPServer::try_request(std::error_code& error) {
   const std::size_t room = options.max_packet_size;
   const MutableBuffer buffer(buffer_.get(), room);
   std::pair<Request, Address> got;
@@ -85,12 +92,13 @@ std::pair<Request, Address> UDPServer::get_request() {
   std::size_t size;
   if (tells_destination_) {
     const Message message = socket.recvmsg_into(
-        {buffer}, CMSG_SPACE(sizeof(in_pktinfo)) + CMSG_SPACE(sizeof(in6_pktinfo)), MSG_DONTWAIT);
+        {buffer}, CMSG_SPACE(sizeof(in_pktinfo)) + CMSG_SPACE(sizeof(in6_pktinfo)), MSG_DONTWAIT,
+        error);
     size = message.size;
     client_address = message.address;
     request.local_address = destination_of(message, server_address);
   } else {
-    const Received received = socket.recvfrom_into(buffer, MSG_DONTWAIT | MSG_TRUNC);
+    const Received received = socket.recvfrom_into(buffer, MSG_DONTWAIT | MSG_TRUNC, error);
     size = received.size;
     client_address = received.address;
   }

@@ -439,6 +439,21 @@ TEST_CASE("a non-blocking recvmsg fails at once", "[message][recvmsg]") {
   REQUIRE(pair.server.recvmsg(64).data == "x");
 }
 
+TEST_CASE("recvmsg_into gives the error beside an empty message", "[message][recvmsg_into]") {
+  Pair pair = any_pair();
+  std::error_code error;
+  char byte;
+  const MutableBuffer room(&byte, 1);
+  const Message none = pair.server.recvmsg_into({room}, 0, MSG_DONTWAIT, error);
+  REQUIRE(error == errc::operation_would_block);
+  REQUIRE(none.size == 0);
+  REQUIRE(none.address == Address());
+  pair.client.sendall("x");
+  REQUIRE(pair.server.recvmsg_into({room}, 0, MSG_DONTWAIT, error).size == 1);
+  REQUIRE(!error);
+  REQUIRE(byte == 'x');
+}
+
 TEST_CASE("messages of a closed socket fail with EBADF", "[message][sendmsg][recvmsg]") {
   Socket sk = unix_pair().client;
   sk.close();

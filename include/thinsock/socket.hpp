@@ -122,7 +122,8 @@ class Socket {
   std::size_t sendto(ConstBuffer data, int flags, AddressLike address) {
     return sendto_slowly(-EINTR, data, flags, address);
   }
-  template <std::same_as<Address> A>  // At no cost.
+  /// The same, when there is nothing to be resolved, at the cost of the system call alone.
+  template <std::same_as<Address> A>
   std::size_t sendto(ConstBuffer data, const A& address) {
     return sendto(data, 0, address);
   }
@@ -179,6 +180,8 @@ class Socket {
   Message recvmsg(std::size_t bufsize, std::size_t ancbufsize = 0, int flags = 0);
   /// Fills one buffer after the other; Message::size tells how much came.
   Message recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize = 0, int flags = 0);
+  Message recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags,
+                       std::error_code& error);
 
   /// A buffered std::iostream over a duplicate of the descriptor: the connection stays open until
   /// both are closed. mode is "r", "w" or "rw". <thinsock/stream.hpp>.
@@ -299,8 +302,8 @@ class Socket {
   template <std::size_t Size>
   long receive_on_stack(std::size_t room, std::string& data, int flags, Address* sender);
   long receive_string(std::size_t bufsize, std::string& data, int flags, Address* sender);
-  Message receive_message(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags,
-                          Deadline& deadline);
+  long receive_message(Message& message, ListOf<MutableBuffer> buffers, std::size_t ancbufsize,
+                       int flags, Deadline& deadline);
   void fill(MutableBuffer part, Deadline& deadline, std::size_t before, std::size_t size);
   std::string named(const char* operation) const;
   [[noreturn]] void fail(long result, const char* operation, std::size_t transferred = 0) const;
