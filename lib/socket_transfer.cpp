@@ -226,7 +226,7 @@ Datagram Socket::recvfrom(std::size_t bufsize, int flags) {
 }
 
 Received Socket::recvfrom_into(MutableBuffer buffer, int flags, std::error_code& error) noexcept {
-  Received received{};
+  Received received;
   received.size = settle(receive_some(buffer, flags, &received.address), error);
   return received;
 }

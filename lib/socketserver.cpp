@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <tuple>
 
 #include "raw_address.hpp"
 #include "serving.hpp"
@@ -289,21 +290,26 @@ bool BaseServer::handle_one() {
 }
 
 // As get_request: that there is none is no exception, but happens all the time.
-std::pair<Request, Address> BaseServer::try_request(std::error_code&) { return get_request(); }
+std::error_code BaseServer::try_request(Request& request, Address& client_address) {
+  std::tie(request, client_address) = get_request();
+  return {};
+}
 
 // None if there is nothing to be had.
 std::optional<std::pair<Request, Address>> BaseServer::next_request() {
   State& state = *state_;
   std::unique_lock lock(state.taking, std::defer_lock);
-  if (socket_type() == SOCK_DGRAM) lock.lock();
+  if (state.requests && socket_type() == SOCK_DGRAM) lock.lock();
   if (state.pause_left() != nanoseconds(0)) return std::nullopt;
   try {
+    std::optional<std::pair<Request, Address>> got(std::in_place);
     std::error_code error;
-    auto got = has_hooks() ? get_request() : try_request(error);
+    const bool own = !has_hooks();
+    if (own) error = try_request(got->first, got->second);
     if (error && concerns_one_client(error)) return std::nullopt;
-    if (error) got = get_request();  // Which throws, and says more.
+    if (error || !own) got = get_request();  // Where there was an error it throws, and says more.
     if (state.pause_length != 0) state.pause_length = state.pause_end = 0;
-    Socket& connection = got.first.socket;
+    Socket& connection = got->first.socket;
     if (connection.fileno() != -1 && options.idle_timeout != std::nullopt) {
       connection.settimeout(options.idle_timeout);
     }
@@ -333,7 +339,8 @@ bool BaseServer::verify_request(Request&, const Address&) { return true; }
 
 void BaseServer::process_request(Request& request, const Address& client_address) {
   {
-    const Current current(*this, request, client_address);
+    std::optional<Current> current;
+    if (request.socket.fileno() != -1) current.emplace(*this, request, client_address);
     finish_request(request, client_address);
   }
   shutdown_request(request);

@@ -66,9 +66,12 @@ std::pair<Request, Address> TCPServer::get_request() {
   return {Request{.socket = std::move(connection)}, client_address};
 }
 
-std::pair<Request, Address> TCPServer::try_request(std::error_code& error) {
-  auto [connection, client_address] = socket.accept(error);
-  return {Request{.socket = std::move(connection)}, client_address};
+std::error_code TCPServer::try_request(Request& request, Address& client_address) {
+  std::error_code error;
+  Accepted accepted = socket.accept(error);
+  request.socket = std::move(accepted.socket);
+  client_address = accepted.address;
+  return error;
 }
 
 // A listener's zero says nothing about how long to wait for it.

@@ -78,17 +78,16 @@ void UDPServer::server_bind() {
 }
 
 std::pair<Request, Address> UDPServer::get_request() {
-  std::error_code error;
-  auto got = UDPServer::try_request(error);
+  std::pair<Request, Address> got;
+  const std::error_code error = UDPServer::try_request(got.first, got.second);
   if (error) fail(error, "recvfrom " + server_address.str());
   return got;
 }
 
-std::pair<Request, Address> UDPServer::try_request(std::error_code& error) {
+std::error_code UDPServer::try_request(Request& request, Address& client_address) {
+  std::error_code error;
   const std::size_t room = options.max_packet_size;
   const MutableBuffer buffer(buffer_.get(), room);
-  std::pair<Request, Address> got;
-  auto& [request, client_address] = got;
   std::size_t size;
   if (tells_destination_) {
     const Message message = socket.recvmsg_into(
@@ -103,8 +102,8 @@ std::pair<Request, Address> UDPServer::try_request(std::error_code& error) {
     client_address = received.address;
   }
   request.truncated = size > room;
-  request.packet.assign(buffer_.get(), std::min(size, room));
-  return got;
+  request.packet = std::string(buffer_.get(), std::min(size, room));
+  return error;
 }
 
 void RequestContext::reply(ConstBuffer data) const {

@@ -147,7 +147,7 @@ class BaseServer {
   class Serving;
   enum class Event { request, timeout, stop };
 
-  virtual std::pair<Request, Address> try_request(std::error_code& error);
+  virtual std::error_code try_request(Request& request, Address& client_address);
   virtual Socket& socket_of(Request& request) noexcept { return request.socket; }
   virtual Timeout own_timeout() const noexcept { return std::nullopt; }
   virtual void forget_in_child() noexcept {}
@@ -193,7 +193,7 @@ class TCPServer : public BaseServer {
   void close_socket() noexcept override;
 
  private:
-  std::pair<Request, Address> try_request(std::error_code& error) override;
+  std::error_code try_request(Request& request, Address& client_address) override;
   Timeout own_timeout() const noexcept override;
   void forget_in_child() noexcept override;
   void bind_path();
@@ -217,7 +217,7 @@ class UDPServer : public TCPServer {
   const std::type_info& known_type() const noexcept override { return typeid(UDPServer); }
 
  private:
-  std::pair<Request, Address> try_request(std::error_code& error) override;
+  std::error_code try_request(Request& request, Address& client_address) override;
   Socket& socket_of(Request&) noexcept override { return socket; }
 
   std::unique_ptr<char[]> buffer_;

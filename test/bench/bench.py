@@ -52,7 +52,7 @@ class Arguments:
         parser.add_argument("--rounds", type=int, default=7)
         parser.add_argument("--effort", type=float, default=1.0, help="scales all amounts of work")
         given = parser.parse_args()
-        self.programs, self.results = given.programs, given.results
+        self.programs, self.results = given.programs.resolve(), given.results
         self.rounds, self.effort = given.rounds, given.effort
         build = self.programs.parent.parent
         subprocess.run(["meson", "compile", "-C", build, "benchmarks"], check=True,
