@@ -88,11 +88,11 @@ class RequestThreads : public Requests {
   void release(Worker& worker) noexcept;
   bool wait_for_request(Worker& worker, std::unique_lock<std::mutex>& lock);
   bool take_request(Worker& worker, std::unique_lock<std::mutex>& lock) noexcept;
-  std::optional<std::pair<Request, Address>> next_request(
-      std::unique_lock<std::mutex>& lock) noexcept;
+  std::optional<std::pair<Request, Address>> next_request(std::unique_lock<std::mutex>& lock,
+                                                          bool& gives_up) noexcept;
   Descriptor take_turnstile() noexcept;
   bool may_wait() const noexcept;
-  void none_waits() noexcept;
+  void none_waits(bool gave_up) noexcept;
 
   BaseServer& server_;
   std::mutex mutex_;
@@ -153,8 +153,9 @@ bool RequestThreads::loop_waits() {
 // Whether a thread is on its way that will wait, or could be called.
 bool RequestThreads::spare_comes() noexcept try {
   const auto spare = [](const Newcomer& newcomer) { return !newcomer.job.given; };
+  if (!open_) return false;
   if (std::ranges::any_of(newcomers_, spare)) return true;
-  if (!idle_.empty() || !may_wait()) return false;
+  if (under_way_ == 0 || !idle_.empty() || !may_wait()) return false;
   create();
   return true;
 } catch (const Error&) {
@@ -289,36 +290,38 @@ bool RequestThreads::take_request(Worker& worker, std::unique_lock<std::mutex>& 
     --trying_;
     worker.eagerness.tried(got.has_value());
   }
-  if (!got) got = next_request(lock);
+  bool gives_up = false;
+  if (!got) got = next_request(lock, gives_up);
   if (got) {
     assign(worker, waiting_, got->first, got->second);
   } else {
     move(worker, waiting_, idle_);
   }
-  if (waiting_.size() == trying_) none_waits();
+  if (waiting_.size() == trying_) none_waits(gives_up);
   return got.has_value();
 }
 
-// As soon as there is one.
+// As soon as there is one, unless another one is quicker; gives up if it cannot wait, or no longer.
 std::optional<std::pair<Request, Address>> RequestThreads::next_request(
-    std::unique_lock<std::mutex>& lock) noexcept {
+    std::unique_lock<std::mutex>& lock, bool& gives_up) noexcept {
   std::optional<std::pair<Request, Address>> got;
   Descriptor turnstile = take_turnstile();
-  if (turnstile.fileno() == -1) return got;
+  gives_up = turnstile.fileno() == -1;
+  if (gives_up) return got;
   if (loop_waits_) server_.state_->wake();
   lock.unlock();
   const Result passed = pass_turnstile(turnstile.fileno(), kSpareTime);
   if (passed == server_.fileno()) got = server_.next_request();
   lock.lock();
-  if (passed >= 0) turnstiles_.push_back(std::move(turnstile));  // There is room.
+  gives_up = passed < 0;
+  if (!gives_up) turnstiles_.push_back(std::move(turnstile));  // There is room.
   return got;
 }
 
-// None if the system has none; then it is for the loop to wait.
+// -1 if the system has none to give.
 Descriptor RequestThreads::take_turnstile() noexcept {
   if (turnstiles_.empty()) {
     const Result made = open_turnstile(server_.fileno(), bell_.fileno());
-    if (made < 0) server_.state_->wake();
     return Descriptor(std::max(static_cast<int>(made), -1));
   }
   Descriptor taken = std::move(turnstiles_.back());
@@ -326,12 +329,13 @@ Descriptor RequestThreads::take_turnstile() noexcept {
   return taken;
 }
 
-// Another one has to, or the loop has to see to it, unless there is no room.
-void RequestThreads::none_waits() noexcept {
+// Another one is called, perhaps the same again; or the loop, if it gave up, to see to it. Unless
+// there is no room.
+void RequestThreads::none_waits(bool gave_up) noexcept {
   none_waiting_.notify_all();
   const std::size_t most = server_.options.max_threads;
   if (!open_ || (most != 0 && under_way_ >= most && !server_.options.refuse_at_limit)) return;
-  if (idle_.empty() || !may_wait()) return server_.state_->wake();
+  if (gave_up || idle_.empty() || !may_wait()) return server_.state_->wake();
   idle_.first()->waits = true;
   idle_.first()->changed.notify_one();
 }
