@@ -29,8 +29,9 @@ class Requests {
   /// Whether one more may be begun.
   virtual bool has_room() = 0;
   /// Whether the loop is to wait for the next one: there is room, or it is to be refused, and no
-  /// thread waits for it itself. If not, the loop is woken when that changes.
-  virtual bool loop_waits() = 0;
+  /// thread waits for it itself; after a pause also if one does, which may not be told of requests
+  /// that came before. If not, the loop is woken when that changes.
+  virtual bool loop_waits(bool after_pause) = 0;
   /// None waits itself from here on.
   virtual void stop_waiting() noexcept {}
   /// Takes the request over unless it throws.

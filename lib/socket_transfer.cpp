@@ -24,6 +24,11 @@ std::size_t settle(Result result, std::error_code& error) noexcept {
   return result < 0 ? 0 : static_cast<std::size_t>(result);
 }
 
+// With MSG_TRUNC the kernel counts more than it writes.
+void clear_if_truncating(char* chunk, std::size_t room, int flags) noexcept {
+  if (flags & MSG_TRUNC) std::memset(chunk, 0, room);
+}
+
 }  // namespace
 
 long Socket::send_once(ConstBuffer data, int flags, const Address* address,
@@ -77,10 +82,11 @@ long Socket::send_all(ConstBuffer data, int flags, std::size_t& sent, Deadline& 
 }
 
 long Socket::sendall_slowly(long tried, ConstBuffer data, int flags, std::size_t& sent) noexcept {
-  Deadline deadline(timeout_);
   if (tried < 0 && settled(tried, flags)) return tried;
-  if (tried >= 0) sent = static_cast<std::size_t>(tried);
-  return tried >= 0 && sent == data.size() ? 0 : send_all(data, flags, sent, deadline);
+  sent = static_cast<std::size_t>(std::max(tried, 0L));
+  if (tried >= 0 && sent == data.size()) return 0;
+  Deadline deadline(timeout_);
+  return send_all(data, flags, sent, deadline);
 }
 
 void Socket::sendall_slowly(long tried, ConstBuffer data, int flags) {
@@ -147,18 +153,13 @@ long Socket::room_for(std::size_t bufsize, int flags, Deadline& deadline) noexce
 }
 
 // The length of the string is not known before the kernel has written it.
-long Socket::receive_through(char* chunk, std::size_t room, std::string& data, int flags,
-                             Address* sender) {
-  if (flags & MSG_TRUNC) std::memset(chunk, 0, room);  // The kernel counts more than it writes.
-  const Result result = receive_some({chunk, room}, flags, sender);
-  if (result > 0) data = std::string(chunk, std::min(static_cast<std::size_t>(result), room));
-  return result;
-}
-
 template <std::size_t Size>
 long Socket::receive_on_stack(std::size_t room, std::string& data, int flags, Address* sender) {
   char chunk[Size];
-  return receive_through(chunk, room, data, flags, sender);
+  clear_if_truncating(chunk, room, flags);
+  const Result result = receive_some({chunk, room}, flags, sender);
+  if (result > 0) data = std::string(chunk, std::min(static_cast<std::size_t>(result), room));
+  return result;
 }
 
 long Socket::receive_string(std::size_t bufsize, std::string& data, int flags, Address* sender) {
@@ -169,7 +170,10 @@ long Socket::receive_string(std::size_t bufsize, std::string& data, int flags, A
   if (wanted < 0) return wanted;
   const auto room = static_cast<std::size_t>(wanted);
   const auto chunk = std::make_unique_for_overwrite<char[]>(room);
-  return receive_through(chunk.get(), room, data, flags, sender);
+  clear_if_truncating(chunk.get(), room, flags);
+  const Result result = receive({chunk.get(), room}, flags, sender, deadline);
+  if (result > 0) data = std::string(chunk.get(), std::min(static_cast<std::size_t>(result), room));
+  return result;
 }
 
 std::string Socket::recv(std::size_t bufsize, int flags) {

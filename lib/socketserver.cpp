@@ -231,7 +231,8 @@ BaseServer::Event BaseServer::wait(Timeout timeout) {
   Deadline deadline(timeout);
   while (state.phase == State::open && interrupted() == 0) {
     const nanoseconds pause = state.pause_left();
-    const bool waits = pause == nanoseconds(0) && (!state.requests || state.requests->loop_waits());
+    const bool waits = pause == nanoseconds(0) &&
+                       (!state.requests || state.requests->loop_waits(state.pause_length != 0));
     state.entries.assign({{state.bell.fileno(), POLLIN, 0}, {waits ? fileno() : -1, POLLIN, 0}});
     if (state.requests) state.requests->watch(state.entries);
     const std::size_t count = state.entries.size();
@@ -289,7 +290,8 @@ bool BaseServer::handle_one() {
   return true;
 }
 
-// As get_request: that there is none is no exception, but happens all the time.
+// As get_request, of which the library's own make no exception where there is none: that happens
+// all the time.
 std::error_code BaseServer::try_request(Request& request, Address& client_address) {
   std::tie(request, client_address) = get_request();
   return {};
@@ -299,17 +301,18 @@ std::error_code BaseServer::try_request(Request& request, Address& client_addres
 std::optional<std::pair<Request, Address>> BaseServer::next_request() {
   State& state = *state_;
   std::unique_lock lock(state.taking, std::defer_lock);
-  if (state.requests && socket_type() == SOCK_DGRAM) lock.lock();
+  if (state.requests && !takes_side_by_side()) lock.lock();  // Else there is no other thread.
   if (state.pause_left() != nanoseconds(0)) return std::nullopt;
   try {
     std::optional<std::pair<Request, Address>> got(std::in_place);
-    std::error_code error;
-    const bool own = !has_hooks();
-    if (own) error = try_request(got->first, got->second);
+    auto& [request, client_address] = *got;
+    const std::error_code error = has_hooks() ? BaseServer::try_request(request, client_address)
+                                              : try_request(request, client_address);
     if (error && concerns_one_client(error)) return std::nullopt;
-    if (error || !own) got = get_request();  // Where there was an error it throws, and says more.
+    if (error)
+      fail(error, (socket_type() == SOCK_DGRAM ? "recvfrom " : "accept ") + server_address.str());
     if (state.pause_length != 0) state.pause_length = state.pause_end = 0;
-    Socket& connection = got->first.socket;
+    Socket& connection = request.socket;
     if (connection.fileno() != -1 && options.idle_timeout != std::nullopt) {
       connection.settimeout(options.idle_timeout);
     }
@@ -339,7 +342,7 @@ bool BaseServer::verify_request(Request&, const Address&) { return true; }
 
 void BaseServer::process_request(Request& request, const Address& client_address) {
   {
-    std::optional<Current> current;
+    std::optional<Current> current;  // There is no cutting off a datagram.
     if (request.socket.fileno() != -1) current.emplace(*this, request, client_address);
     finish_request(request, client_address);
   }

@@ -18,7 +18,7 @@ class RequestChildren : public Requests {
   explicit RequestChildren(BaseServer& server) : server_(server) {}
 
   bool has_room() override;
-  bool loop_waits() override { return server_.options.refuse_at_limit || has_room(); }
+  bool loop_waits(bool) override { return server_.options.refuse_at_limit || has_room(); }
   void start(Request& request, const Address& client_address) override;
   std::size_t finish(Timeout grace) override;
   void watch(std::vector<pollfd>& entries) override;

@@ -68,10 +68,19 @@ std::pair<Request, Address> TCPServer::get_request() {
 
 std::error_code TCPServer::try_request(Request& request, Address& client_address) {
   std::error_code error;
+  if (pollfd entry{socket.fileno(), POLLIN, 0};
+      !TCPServer::takes_side_by_side() && once([&] { return ::poll(&entry, 1, 0); }) == 0) {
+    return code_of(-EAGAIN);
+  }
   Accepted accepted = socket.accept(error);
   request.socket = std::move(accepted.socket);
   client_address = accepted.address;
   return error;
+}
+
+// With a timeout of the owner's accept would wait for it, and change the listener's mode.
+bool TCPServer::takes_side_by_side() const noexcept {
+  return socket.gettimeout() == nanoseconds(0);
 }
 
 // A listener's zero says nothing about how long to wait for it.

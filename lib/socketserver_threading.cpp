@@ -29,7 +29,7 @@ class RequestThreads : public Requests {
   ~RequestThreads() override;
 
   bool has_room() override;
-  bool loop_waits() override;
+  bool loop_waits(bool after_pause) override;
   void stop_waiting() noexcept override;
   void start(Request& request, const Address& client_address) override;
   std::size_t finish(Timeout grace) override;
@@ -88,9 +88,10 @@ class RequestThreads : public Requests {
   void release(Worker& worker) noexcept;
   bool wait_for_request(Worker& worker, std::unique_lock<std::mutex>& lock);
   bool take_request(Worker& worker, std::unique_lock<std::mutex>& lock) noexcept;
-  std::optional<std::pair<Request, Address>> next_request(std::unique_lock<std::mutex>& lock,
-                                                          bool& gives_up) noexcept;
+  std::optional<std::pair<Request, Address>> wait_for_next(std::unique_lock<std::mutex>& lock,
+                                                           bool& gives_up) noexcept;
   Descriptor take_turnstile() noexcept;
+  bool room() const noexcept;
   bool may_wait() const noexcept;
   void none_waits(bool gave_up) noexcept;
 
@@ -138,19 +139,23 @@ void RequestThreads::move(Worker& worker, Workers& from, Workers& to) noexcept {
 
 bool RequestThreads::has_room() {
   const std::lock_guard lock(mutex_);
+  return room();
+}
+
+bool RequestThreads::room() const noexcept {
   const std::size_t most = server_.options.max_threads;
   return most == 0 || under_way_ < most;
 }
 
-bool RequestThreads::loop_waits() {
-  const bool room = has_room();
+bool RequestThreads::loop_waits(bool after_pause) {
   const std::lock_guard lock(mutex_);
-  full_ = !room && !server_.options.refuse_at_limit;
+  full_ = !room() && !server_.options.refuse_at_limit;
   loop_waits_ = false;
+  if (after_pause && may_wait()) return loop_waits_ = true;
   return loop_waits_ = !full_ && waiting_.empty() && !spare_comes();
 }
 
-// Whether a thread is on its way that will wait, or could be called.
+// Whether a thread is on its way that will wait; sends one if all are busy.
 bool RequestThreads::spare_comes() noexcept try {
   const auto spare = [](const Newcomer& newcomer) { return !newcomer.job.given; };
   if (!open_) return false;
@@ -158,7 +163,7 @@ bool RequestThreads::spare_comes() noexcept try {
   if (under_way_ == 0 || !idle_.empty() || !may_wait()) return false;
   create();
   return true;
-} catch (const Error&) {
+} catch (...) {  // The loop can wait as well.
   return false;
 }
 
@@ -192,16 +197,16 @@ void RequestThreads::assign(Worker& worker, Workers& from, Request& request,
 // With a request to begin with, or without. The caller holds the mutex, which the thread needs
 // first of all.
 void RequestThreads::create(Request* request, const Address& client_address) {
-  pthread_attr_t attributes;
-  ::pthread_attr_init(&attributes);
-  const std::size_t size = server_.options.thread_stack_size;
-  const auto least = static_cast<std::size_t>(PTHREAD_STACK_MIN);
-  int error = size == 0 ? 0 : ::pthread_attr_setstacksize(&attributes, std::max(size, least));
   if (spent_.empty()) spent_.push_back({*this, {}, {}});
   turnstiles_.reserve(
       std::bit_ceil(busy_.size() + idle_.size() + waiting_.size() + newcomers_.size() + 1));
   Newcomer& newcomer = spent_.front();
   newcomer.self = spent_.begin();
+  pthread_attr_t attributes;
+  ::pthread_attr_init(&attributes);
+  const std::size_t size = server_.options.thread_stack_size;
+  const auto least = static_cast<std::size_t>(PTHREAD_STACK_MIN);
+  int error = size == 0 ? 0 : ::pthread_attr_setstacksize(&attributes, std::max(size, least));
   pthread_t thread;
   if (error == 0) error = ::pthread_create(&thread, &attributes, run, &newcomer);
   ::pthread_attr_destroy(&attributes);
@@ -291,7 +296,7 @@ bool RequestThreads::take_request(Worker& worker, std::unique_lock<std::mutex>& 
     worker.eagerness.tried(got.has_value());
   }
   bool gives_up = false;
-  if (!got) got = next_request(lock, gives_up);
+  if (!got) got = wait_for_next(lock, gives_up);
   if (got) {
     assign(worker, waiting_, got->first, got->second);
   } else {
@@ -301,8 +306,9 @@ bool RequestThreads::take_request(Worker& worker, std::unique_lock<std::mutex>& 
   return got.has_value();
 }
 
-// As soon as there is one, unless another one is quicker; gives up if it cannot wait, or no longer.
-std::optional<std::pair<Request, Address>> RequestThreads::next_request(
+// None if another thread was quicker, or it gives up: it cannot wait, or no longer, or there is a
+// pause.
+std::optional<std::pair<Request, Address>> RequestThreads::wait_for_next(
     std::unique_lock<std::mutex>& lock, bool& gives_up) noexcept {
   std::optional<std::pair<Request, Address>> got;
   Descriptor turnstile = take_turnstile();
@@ -312,9 +318,11 @@ std::optional<std::pair<Request, Address>> RequestThreads::next_request(
   lock.unlock();
   const Result passed = pass_turnstile(turnstile.fileno(), kSpareTime);
   if (passed == server_.fileno()) got = server_.next_request();
+  const bool paused = server_.state_->pause_left() != nanoseconds(0);
   lock.lock();
-  gives_up = passed < 0;
-  if (!gives_up) turnstiles_.push_back(std::move(turnstile));  // There is room.
+  if (paused) server_.state_->wake();  // Or nobody would look when that is over.
+  gives_up = passed < 0 || paused;
+  if (passed >= 0) turnstiles_.push_back(std::move(turnstile));  // There is room.
   return got;
 }
 

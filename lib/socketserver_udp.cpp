@@ -93,11 +93,13 @@ std::error_code UDPServer::try_request(Request& request, Address& client_address
     const Message message = socket.recvmsg_into(
         {buffer}, CMSG_SPACE(sizeof(in_pktinfo)) + CMSG_SPACE(sizeof(in6_pktinfo)), MSG_DONTWAIT,
         error);
+    if (error) return error;
     size = message.size;
     client_address = message.address;
     request.local_address = destination_of(message, server_address);
   } else {
     const Received received = socket.recvfrom_into(buffer, MSG_DONTWAIT | MSG_TRUNC, error);
+    if (error) return error;
     size = received.size;
     client_address = received.address;
   }

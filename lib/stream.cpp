@@ -119,6 +119,7 @@ void SocketBuf::flush() {
   if (pending == 0) return;
   const std::size_t sent = sk_->sendall({pbase(), pending}, error_);
   unsent_ = sent < pending;
+  // As a rule; then there is nothing to be moved or cleared.
   if (!unsent_ && out_.size() == wbufsize_) return setp(out_.data(), out_.data() + wbufsize_);
   out_.erase(0, sent);
   out_.resize(pending - sent);

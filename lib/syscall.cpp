@@ -65,7 +65,7 @@ constinit thread_local Wakeup* wakeup = nullptr;
 std::int64_t now() noexcept {
   timespec time;
   ::clock_gettime(CLOCK_MONOTONIC, &time);
-  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
+  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
 Result interruption() noexcept {

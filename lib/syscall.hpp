@@ -1,4 +1,4 @@
-// The engine: the only look at errno, the only retry after a signal, the only wait.
+// The engine: the only retry after a signal, the only wait. What needs neither is in socket.hpp.
 //
 // On a blocking socket a call is made as it is. Under a timeout it is made so that it cannot block,
 // and where nothing is ready the engine waits for what is left of the deadline and tries again.
@@ -113,7 +113,7 @@ class Deadline {
  public:
   /// began: by now(), if it has started before.
   explicit Deadline(Timeout timeout, std::int64_t began = 0) noexcept : timeout_(timeout) {
-    if (began != 0) start(began);
+    if (began != 0 && timeout != std::nullopt) start(began);
   }
 
   bool never() const noexcept {
@@ -125,7 +125,6 @@ class Deadline {
   bool started() const noexcept { return end_ != 0; }
   /// Does nothing if it has started already, or never ends.
   void start() noexcept;
-  void start(std::int64_t moment) noexcept;
   /// The moment it ends, in nanoseconds of the steady clock; starts it.
   std::int64_t end() noexcept;
   /// Whether a call that has done part of its work has to stop here.
@@ -134,6 +133,8 @@ class Deadline {
   std::chrono::nanoseconds remaining() noexcept;
 
  private:
+  void start(std::int64_t moment) noexcept;
+
   Timeout timeout_;
   std::int64_t end_ = 0;  // In nanoseconds of the steady clock; 0 before the start.
 };

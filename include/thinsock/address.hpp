@@ -6,7 +6,6 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <iosfwd>
 #include <string>
 #include <string_view>
@@ -36,7 +35,8 @@ class Address {
   /// AF_INET, AF_INET6, AF_UNIX, …; AF_UNSPEC if there is no address.
   int family() const noexcept {
     sa_family_t family = AF_UNSPEC;
-    if (size_ >= sizeof family) std::memcpy(&family, bytes_, sizeof family);
+    // <cstring> would cost every small client a hundredth of its compile time.
+    if (size_ >= sizeof family) __builtin_memcpy(&family, bytes_, sizeof family);
     return family;
   }
 

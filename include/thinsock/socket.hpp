@@ -180,6 +180,7 @@ class Socket {
   Message recvmsg(std::size_t bufsize, std::size_t ancbufsize = 0, int flags = 0);
   /// Fills one buffer after the other; Message::size tells how much came.
   Message recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize = 0, int flags = 0);
+  /// The kernel's refusal comes beside an empty Message; memory may still run out.
   Message recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags,
                        std::error_code& error);
 
@@ -297,8 +298,6 @@ class Socket {
                        Deadline& deadline);
   long receive(MutableBuffer buffer, int flags, Address* sender, Deadline& deadline) noexcept;
   long room_for(std::size_t bufsize, int flags, Deadline& deadline) noexcept;
-  long receive_through(char* chunk, std::size_t room, std::string& data, int flags,
-                       Address* sender);
   template <std::size_t Size>
   long receive_on_stack(std::size_t room, std::string& data, int flags, Address* sender);
   long receive_string(std::size_t bufsize, std::string& data, int flags, Address* sender);

@@ -148,6 +148,7 @@ class BaseServer {
   enum class Event { request, timeout, stop };
 
   virtual std::error_code try_request(Request& request, Address& client_address);
+  virtual bool takes_side_by_side() const noexcept { return false; }
   virtual Socket& socket_of(Request& request) noexcept { return request.socket; }
   virtual Timeout own_timeout() const noexcept { return std::nullopt; }
   virtual void forget_in_child() noexcept {}
@@ -194,6 +195,7 @@ class TCPServer : public BaseServer {
 
  private:
   std::error_code try_request(Request& request, Address& client_address) override;
+  bool takes_side_by_side() const noexcept override;
   Timeout own_timeout() const noexcept override;
   void forget_in_child() noexcept override;
   void bind_path();
@@ -218,6 +220,7 @@ class UDPServer : public TCPServer {
 
  private:
   std::error_code try_request(Request& request, Address& client_address) override;
+  bool takes_side_by_side() const noexcept override { return false; }  // There is one buffer.
   Socket& socket_of(Request&) noexcept override { return socket; }
 
   std::unique_ptr<char[]> buffer_;
