@@ -2,6 +2,7 @@
 #include <malloc.h>
 
 #include <atomic>
+#include <ctime>
 #include <fstream>
 #include <functional>
 #include <future>
@@ -422,4 +423,30 @@ TEST_CASE("a server without descriptors sleeps", "[socketserver][errors][native]
   loop.get();
   CHECK(used < 100ms);
   CHECK(reports == 1);
+}
+
+TEST_CASE("so do the threads that wait for requests", "[socketserver][errors][native]") {
+  ThreadingTCPServer server({"127.0.0.1", 0}, handler<Echo>);
+  auto loop = std::async(std::launch::async, [&] { server.serve_forever(); });
+  std::vector<Socket> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.push_back(patient(create_connection(server.server_address)));
+    clients.back().sendall("x");
+    CHECK(clients.back().recv(1) == "x");
+  }
+  Socket client = patient(Socket());
+  {
+    const DescriptorLimit none(0);
+    client.connect(server.server_address);
+    client.sendall("abc");
+    client.settimeout(400ms);
+    const std::clock_t before = std::clock();
+    CHECK_THROWS_AS(client.recv(9), TimeoutError);
+    CHECK(std::clock() - before < CLOCKS_PER_SEC / 10);
+  }
+  client.settimeout(kPatience);
+  CHECK(client.recv(9) == "abc");
+  clients.clear();
+  client.close();
+  server.shutdown();
 }

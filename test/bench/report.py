@@ -88,11 +88,12 @@ class Picture:
     The colours are those which can be read on white and on black.
     """
 
-    WIDTH, LEFT, RIGHT, BAR, GAP, TOP = 900, 330, 60, 11, 12, 44
+    WIDTH, LEFT, RIGHT, BAR, GAP, TOP = 960, 390, 60, 11, 12, 44
     TEXT, GRID, TARGET = "#7d8590", "#7d859055", "#e5534b"
 
     def __init__(self, results):
-        self.results = [result for result in results if OURS in result.ratios]
+        self.results = [result for result in results
+                        if OURS in result.ratios and result.target is not None]
         ratios = [ratio for result in self.results for name, ratio in result.ratios.items()
                   if name in COLOURS]
         self.least = min(0.5, 0.9 * min(ratios))
