@@ -92,6 +92,7 @@ class RequestThreads : public Requests {
                                                            bool& gives_up) noexcept;
   Descriptor take_turnstile() noexcept;
   bool room() const noexcept;
+  bool full() const noexcept;
   bool may_wait() const noexcept;
   void none_waits(bool gave_up) noexcept;
 
@@ -147,9 +148,12 @@ bool RequestThreads::room() const noexcept {
   return most == 0 || under_way_ < most;
 }
 
+// Whether no request is to be taken, not even to be refused.
+bool RequestThreads::full() const noexcept { return !room() && !server_.options.refuse_at_limit; }
+
 bool RequestThreads::loop_waits(bool after_pause) {
   const std::lock_guard lock(mutex_);
-  full_ = !room() && !server_.options.refuse_at_limit;
+  full_ = full();
   loop_waits_ = false;
   if (after_pause && may_wait()) return loop_waits_ = true;
   return loop_waits_ = !full_ && waiting_.empty() && !spare_comes();
@@ -341,8 +345,7 @@ Descriptor RequestThreads::take_turnstile() noexcept {
 // there is no room.
 void RequestThreads::none_waits(bool gave_up) noexcept {
   none_waiting_.notify_all();
-  const std::size_t most = server_.options.max_threads;
-  if (!open_ || (most != 0 && under_way_ >= most && !server_.options.refuse_at_limit)) return;
+  if (!open_ || full()) return;
   if (gave_up || idle_.empty() || !may_wait()) return server_.state_->wake();
   idle_.first()->waits = true;
   idle_.first()->changed.notify_one();
