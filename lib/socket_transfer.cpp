@@ -53,15 +53,9 @@ long Socket::send_once(ConstBuffer data, int flags, const Address* address,
   return send_message(fd_, deadline, message, flags);
 }
 
-// Whether what the inline try gave is the answer: not if a signal came, or there is to be waited.
-bool Socket::settled(long tried, int flags) const noexcept {
-  const bool waits = timeout_ != std::chrono::nanoseconds(0) && !(flags & MSG_DONTWAIT);
-  return tried != -EINTR && !(tried == -EAGAIN && waits);
-}
-
 long Socket::send_slowly(long tried, ConstBuffer data, int flags) noexcept {
   Deadline deadline(timeout_);
-  return settled(tried, flags) ? tried : send_once(data, flags, nullptr, deadline);
+  return is_answer(tried, timeout_, flags) ? tried : send_once(data, flags, nullptr, deadline);
 }
 
 std::size_t Socket::send(ConstBuffer data, int flags, std::error_code& error) noexcept {
@@ -82,7 +76,7 @@ long Socket::send_all(ConstBuffer data, int flags, std::size_t& sent, Deadline& 
 }
 
 long Socket::sendall_slowly(long tried, ConstBuffer data, int flags, std::size_t& sent) noexcept {
-  if (tried < 0 && settled(tried, flags)) return tried;
+  if (tried < 0 && is_answer(tried, timeout_, flags)) return tried;
   sent = static_cast<std::size_t>(std::max(tried, 0L));
   if (tried >= 0 && sent == data.size()) return 0;
   Deadline deadline(timeout_);
@@ -106,7 +100,7 @@ std::size_t Socket::sendto_slowly(long tried, ConstBuffer data, int flags, Addre
   Address storage;
   Deadline deadline(timeout_);
   const Address& peer = address.meant_on(family_, type_, 0, 0, storage);
-  if (!settled(tried, flags)) tried = send_once(data, flags, &peer, deadline);
+  if (!is_answer(tried, timeout_, flags)) tried = send_once(data, flags, &peer, deadline);
   return static_cast<std::size_t>(check(tried, "sendto", peer));
 }
 
@@ -137,7 +131,7 @@ long Socket::receive(MutableBuffer buffer, int flags, Address* sender,
 long Socket::receive_slowly(long tried, MutableBuffer buffer, int flags, Address* sender,
                             std::int64_t began) noexcept {
   Deadline deadline(timeout_, began);
-  return settled(tried, flags) ? tried : receive(buffer, flags, sender, deadline);
+  return is_answer(tried, timeout_, flags) ? tried : receive(buffer, flags, sender, deadline);
 }
 
 std::int64_t Socket::now() noexcept { return thinsock::now(); }

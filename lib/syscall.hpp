@@ -187,6 +187,12 @@ Result receive(int fd, ReceiveTimer& timer, Timeout timeout, Deadline& deadline,
   return when_ready(fd, flags & MSG_OOB ? POLLPRI : POLLIN, deadline, [&] { return call(flags); });
 }
 
+/// Whether what a first try gave is the answer: not if a signal came, or there is to be waited.
+inline bool is_answer(Result tried, Timeout timeout, int flags) noexcept {
+  const bool waits = timeout != std::chrono::nanoseconds(0) && !(flags & MSG_DONTWAIT);
+  return tried != -EINTR && !(tried == -EAGAIN && waits);
+}
+
 /// send(2) and its like, as call(flags).
 template <class Call>
 Result transmit(int fd, Deadline& deadline, int flags, const Call& call) noexcept {

@@ -288,7 +288,6 @@ class Socket {
   static std::int64_t now() noexcept;
   void sendall_slowly(long tried, ConstBuffer data, int flags);
   long sendall_slowly(long tried, ConstBuffer data, int flags, std::size_t& sent) noexcept;
-  bool settled(long tried, int flags) const noexcept;
 
   long set_mode(DescriptorMode mode) noexcept;
   long connect_to(const Address& peer) noexcept;
