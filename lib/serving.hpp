@@ -117,9 +117,12 @@ struct BaseServer::State {
   bool closing = false;                // server_close() was called from within.
   std::atomic<bool> unwaited = false;  // Requests were begun and not waited for since.
   const std::type_info* served_as = nullptr;
+  bool has_hooks = true;  // That may not be the library's own, and could tell who calls them.
 
   std::vector<pollfd> entries;
   Eagerness eagerness;
+  Request request;  // What the loop has taken; its memory serves the next one too.
+  Address client_address;
   std::mutex taking;  // Datagrams are taken one after the other, through one buffer.
   std::atomic<std::int64_t> pause_length = 0, pause_end = 0;  // After a failure to accept.
 

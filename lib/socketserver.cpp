@@ -28,6 +28,14 @@ bool concerns_one_client(const std::error_code& error) {
          std::ranges::find(codes, error.value()) != std::end(codes);
 }
 
+// For whatever a hook has left open.
+struct Closing {
+  Request& request;
+  ~Closing() {
+    if (request.socket.fileno() != -1) Socket(std::move(request.socket));
+  }
+};
+
 constexpr nanoseconds kLongestPause = std::chrono::seconds(1);
 
 }  // namespace
@@ -55,6 +63,7 @@ class BaseServer::Serving {
     state.serving = state.accepting = true;
     state.for_ever = for_ever;
     state.served_as = &typeid(server);
+    state.has_hooks = typeid(server) != server.known_type();
     State::Phase before = State::ended;
     state.phase.compare_exchange_strong(before, State::open);
     frames = &frame_;
@@ -124,7 +133,7 @@ void BaseServer::serve_forever(Timeout poll_interval) {
   const Serving serving(*this, true);
   for (Event event; (event = wait(poll_interval)) != Event::stop;) {
     if (event == Event::request) handle_one();
-    if (event == Event::request && !has_hooks()) handle_more();
+    if (event == Event::request && !state_->has_hooks) handle_more();
     try {
       service_actions();
     } catch (...) {
@@ -210,7 +219,7 @@ void BaseServer::close_in_destructor() noexcept {
 }
 
 void BaseServer::start_thread(Request& request, const Address& client_address) {
-  if (!state_->requests) state_->set(make_threads(*this, !has_hooks()));
+  if (!state_->requests) state_->set(make_threads(*this, !state_->has_hooks));
   state_->unwaited = true;
   state_->requests->start(request, client_address);
 }
@@ -257,10 +266,6 @@ BaseServer::Event BaseServer::wait(Timeout timeout) {
   return Event::stop;
 }
 
-// Whether there may be hooks that are not the library's own, and could tell who calls them and
-// when.
-bool BaseServer::has_hooks() const noexcept { return typeid(*this) != known_type(); }
-
 // Unless there are other things to look after than the next request.
 void BaseServer::handle_more() {
   State& state = *state_;
@@ -271,9 +276,10 @@ void BaseServer::handle_more() {
 
 // Python's _handle_request_noblock. Whether there was one.
 bool BaseServer::handle_one() {
-  std::optional<std::pair<Request, Address>> got = next_request();
-  if (!got) return false;
-  auto& [request, client_address] = *got;
+  Request& request = state_->request;
+  const Address& client_address = state_->client_address;
+  const Closing closing{request};
+  if (!next_request(request, state_->client_address)) return false;
   try {
     if (options.refuse_at_limit && state_->requests && !state_->requests->has_room()) {
       handle_overload(request, client_address);
@@ -297,33 +303,34 @@ std::error_code BaseServer::try_request(Request& request, Address& client_addres
   return {};
 }
 
-// None if there is nothing to be had.
-std::optional<std::pair<Request, Address>> BaseServer::next_request() {
+// False if there is nothing to be had.
+bool BaseServer::next_request(Request& request, Address& client_address) {
   State& state = *state_;
   std::unique_lock lock(state.taking, std::defer_lock);
   if (state.requests && !takes_side_by_side()) lock.lock();  // Else there is no other thread.
-  if (state.pause_left() != nanoseconds(0)) return std::nullopt;
+  if (state.pause_left() != nanoseconds(0)) return false;
   try {
-    std::optional<std::pair<Request, Address>> got(std::in_place);
-    auto& [request, client_address] = *got;
-    const std::error_code error = has_hooks() ? BaseServer::try_request(request, client_address)
-                                              : try_request(request, client_address);
-    if (error && concerns_one_client(error)) return std::nullopt;
+    const std::error_code error = state.has_hooks ? BaseServer::try_request(request, client_address)
+                                                  : try_request(request, client_address);
+    if (error && concerns_one_client(error)) return false;
     if (error)
       fail(error, (socket_type() == SOCK_DGRAM ? "recvfrom " : "accept ") + server_address.str());
-    if (state.pause_length != 0) state.pause_length = state.pause_end = 0;
+    if (state.pause_length != 0) {
+      state.pause_length = state.pause_end = 0;
+      state.wake();  // The loop may be waiting for the end of it.
+    }
     Socket& connection = request.socket;
     if (connection.fileno() != -1 && options.idle_timeout != std::nullopt) {
       connection.settimeout(options.idle_timeout);
     }
-    return got;
+    return true;
   } catch (const Error& error) {
-    if (concerns_one_client(error.code())) return std::nullopt;
+    if (concerns_one_client(error.code())) return false;
     back_off();
   } catch (...) {
     back_off();
   }
-  return std::nullopt;
+  return false;
 }
 
 // The system has run out of something, as a rule descriptors. Says so once, and leaves the listener

@@ -5,6 +5,7 @@
 #include <climits>
 #include <list>
 #include <optional>
+#include <thread>
 
 #include "serving.hpp"
 
@@ -53,6 +54,7 @@ class RequestThreads : public Requests {
   // What a thread is to do, if anything.
   struct Job {
     void take(Request& its_request, const Address& its_client) noexcept;
+    void begin() noexcept;
 
     bool given = false;
     Request request{};
@@ -63,7 +65,8 @@ class RequestThreads : public Requests {
   struct Worker {
     Worker *before, *after;  // In the list it is in.
     std::condition_variable changed;
-    bool waits = false;  // Or is to.
+    std::mutex connection_mutex;  // Cutting it off, or giving it up.
+    bool waits = false;           // Or is to.
     bool leaves = false;
     Job job;
     Eagerness eagerness;
@@ -83,24 +86,23 @@ class RequestThreads : public Requests {
   void create(Request* request = nullptr, const Address& client_address = {});
   bool spare_comes() noexcept;
   static void move(Worker& worker, Workers& from, Workers& to) noexcept;
-  void assign(Worker& worker, Workers& from, Request& request,
-              const Address& client_address) noexcept;
   void release(Worker& worker) noexcept;
   bool wait_for_request(Worker& worker, std::unique_lock<std::mutex>& lock);
   bool take_request(Worker& worker, std::unique_lock<std::mutex>& lock) noexcept;
-  std::optional<std::pair<Request, Address>> wait_for_next(std::unique_lock<std::mutex>& lock,
-                                                           bool& gives_up) noexcept;
+  bool wait_for_next(Job& job, std::unique_lock<std::mutex>& lock, bool& gives_up) noexcept;
   Descriptor take_turnstile() noexcept;
   bool room() const noexcept;
   bool full() const noexcept;
   bool may_wait() const noexcept;
   void none_waits(bool gave_up) noexcept;
+  void call_loop() noexcept;
 
   BaseServer& server_;
   std::mutex mutex_;
   std::condition_variable none_under_way_, none_waiting_, changed_;
   bool full_ = false;          // The loop waits for room.
   bool loop_waits_ = false;    // Or for a request.
+  bool loop_called_ = false;   // It will look again whether it is to.
   std::size_t under_way_ = 0;  // Requests.
   std::list<Newcomer> newcomers_, spent_;
   Workers busy_, idle_;
@@ -110,6 +112,9 @@ class RequestThreads : public Requests {
   const bool wait_themselves_;
   bool open_ = false;  // They may.
   Workers waiting_;
+  // More could not run at once, and the system would wake one of them for each request that a
+  // thread which has just finished takes.
+  const std::size_t most_waiting_ = std::max(2U, std::thread::hardware_concurrency());
   Descriptor bell_;                     // Ends the waiting.
   std::size_t trying_ = 0;              // Of them, those that do not wait yet.
   std::vector<Descriptor> turnstiles_;  // At which none waits now.
@@ -154,7 +159,7 @@ bool RequestThreads::full() const noexcept { return !room() && !server_.options.
 bool RequestThreads::loop_waits(bool after_pause) {
   const std::lock_guard lock(mutex_);
   full_ = full();
-  loop_waits_ = false;
+  loop_called_ = loop_waits_ = false;
   if (after_pause && may_wait()) return loop_waits_ = true;
   return loop_waits_ = !full_ && waiting_.empty() && !spare_comes();
 }
@@ -177,7 +182,9 @@ void RequestThreads::start(Request& request, const Address& client_address) {
     create(&request, client_address);
   } else {
     Worker& worker = *idle_.first();
-    assign(worker, idle_, request, client_address);
+    worker.job.take(request, client_address);
+    ++under_way_;
+    move(worker, idle_, busy_);
     worker.changed.notify_one();
   }
   loop_waits_ = false;
@@ -185,17 +192,14 @@ void RequestThreads::start(Request& request, const Address& client_address) {
 }
 
 void RequestThreads::Job::take(Request& its_request, const Address& its_client) noexcept {
-  given = true;
   request = std::move(its_request);
   client_address = its_client;
-  connection = Connection(request.socket.fileno(), client_address);
+  begin();
 }
 
-void RequestThreads::assign(Worker& worker, Workers& from, Request& request,
-                            const Address& client_address) noexcept {
-  worker.job.take(request, client_address);
-  ++under_way_;
-  move(worker, from, busy_);
+void RequestThreads::Job::begin() noexcept {
+  given = true;
+  connection = Connection(request.socket.fileno(), client_address);
 }
 
 // With a request to begin with, or without. The caller holds the mutex, which the thread needs
@@ -239,12 +243,12 @@ void RequestThreads::serve(Newcomer& newcomer) noexcept {
     server_.finish_or_report(worker.job.request, worker.job.client_address);
     release(worker);
     server_.shutdown_or_report(worker.job.request, worker.job.client_address);
-    worker.job.request = Request();
+    worker.job.request.socket = Socket(std::nullopt);
     lock.lock();
     worker.job.given = false;
     move(worker, busy_, idle_);
     if (--under_way_ == 0) none_under_way_.notify_all();
-    if (full_ && !open_) server_.state_->wake();
+    if (full_ && !open_) call_loop();
   }
   leave(worker, lock);
 }
@@ -267,7 +271,7 @@ void RequestThreads::leave(Worker& worker, std::unique_lock<std::mutex>& lock) n
 
 // From here on its descriptor may become another's.
 void RequestThreads::release(Worker& worker) noexcept {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(worker.connection_mutex);
   worker.job.connection = Connection();
 }
 
@@ -290,41 +294,41 @@ bool RequestThreads::may_wait() const noexcept {
 // False if it had better sleep until it is called.
 bool RequestThreads::take_request(Worker& worker, std::unique_lock<std::mutex>& lock) noexcept {
   move(worker, idle_, waiting_);
-  std::optional<std::pair<Request, Address>> got;
+  Job& job = worker.job;
+  bool got = false, gives_up = false;
   if (worker.eagerness.tries()) {
     ++trying_;
     lock.unlock();
-    got = server_.next_request();
+    got = server_.next_request(job.request, job.client_address);
     lock.lock();
     --trying_;
-    worker.eagerness.tried(got.has_value());
+    worker.eagerness.tried(got);
   }
-  bool gives_up = false;
-  if (!got) got = wait_for_next(lock, gives_up);
+  if (!got && waiting_.size() - trying_ <= most_waiting_) got = wait_for_next(job, lock, gives_up);
+  move(worker, waiting_, got ? busy_ : idle_);
   if (got) {
-    assign(worker, waiting_, got->first, got->second);
-  } else {
-    move(worker, waiting_, idle_);
+    job.begin();
+    ++under_way_;
   }
   if (waiting_.size() == trying_) none_waits(gives_up);
-  return got.has_value();
+  return got;
 }
 
-// None if another thread was quicker, or it gives up: it cannot wait, or no longer, or there is a
+// False if another thread was quicker, or it gives up: it cannot wait, or no longer, or there is a
 // pause.
-std::optional<std::pair<Request, Address>> RequestThreads::wait_for_next(
-    std::unique_lock<std::mutex>& lock, bool& gives_up) noexcept {
-  std::optional<std::pair<Request, Address>> got;
+bool RequestThreads::wait_for_next(Job& job, std::unique_lock<std::mutex>& lock,
+                                   bool& gives_up) noexcept {
   Descriptor turnstile = take_turnstile();
   gives_up = turnstile.fileno() == -1;
-  if (gives_up) return got;
-  if (loop_waits_) server_.state_->wake();
+  if (gives_up) return false;
+  if (loop_waits_) call_loop();
   lock.unlock();
   const Result passed = pass_turnstile(turnstile.fileno(), kSpareTime);
-  if (passed == server_.fileno()) got = server_.next_request();
+  const bool got =
+      passed == server_.fileno() && server_.next_request(job.request, job.client_address);
   const bool paused = server_.state_->pause_left() != nanoseconds(0);
   lock.lock();
-  if (paused) server_.state_->wake();  // Or nobody would look when that is over.
+  if (paused) call_loop();  // Or nobody would look when that is over.
   gives_up = passed < 0 || paused;
   if (passed >= 0) turnstiles_.push_back(std::move(turnstile));  // There is room.
   return got;
@@ -346,9 +350,13 @@ Descriptor RequestThreads::take_turnstile() noexcept {
 void RequestThreads::none_waits(bool gave_up) noexcept {
   none_waiting_.notify_all();
   if (!open_ || full()) return;
-  if (gave_up || idle_.empty() || !may_wait()) return server_.state_->wake();
+  if (gave_up || idle_.empty() || !may_wait()) return call_loop();
   idle_.first()->waits = true;
   idle_.first()->changed.notify_one();
+}
+
+void RequestThreads::call_loop() noexcept {
+  if (!std::exchange(loop_called_, true)) server_.state_->wake();
 }
 
 void RequestThreads::stop_waiting() noexcept {
@@ -366,8 +374,10 @@ std::size_t RequestThreads::finish(Timeout grace) {
   std::unique_lock lock(mutex_);
   if (none_under_way_.wait_until(lock, end, none)) return 0;
   std::size_t cut_off = 0;
-  for (const Worker* worker = busy_.first(); worker != nullptr; worker = worker->after)
+  for (Worker* worker = busy_.first(); worker != nullptr; worker = worker->after) {
+    const std::lock_guard connection_stays(worker->connection_mutex);
     cut_off += worker->job.connection.cut();
+  }
   for (const Newcomer& newcomer : newcomers_) cut_off += newcomer.job.connection.cut();
   none_under_way_.wait(lock, none);
   return cut_off;

@@ -104,7 +104,7 @@ std::error_code UDPServer::try_request(Request& request, Address& client_address
     client_address = received.address;
   }
   request.truncated = size > room;
-  request.packet = std::string(buffer_.get(), std::min(size, room));
+  request.packet.assign(buffer_.get(), std::min(size, room));
   return error;
 }
 

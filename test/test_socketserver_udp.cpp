@@ -202,6 +202,20 @@ TEST_CASE("a datagram of just max_packet_size is not truncated", "[socketserver]
   REQUIRE_FALSE(seen.truncated);
 }
 
+TEMPLATE_TEST_CASE("nothing of a datagram is left in the next", "[socketserver][udp]", UDPServer,
+                   ThreadingUDPServer) {
+  const RequestHandler run = [](RequestContext& context) {
+    context.reply(context.packet + (context.truncated ? "+" : "."));
+  };
+  TestType server(kLoopback, run, with_packets_of(100));
+  const Serving serving(server);
+  Socket client = asking(server.server_address);
+  for (const std::size_t size : {101, 3, 100, 0, 99}) {
+    client.send(pattern(size));
+    REQUIRE(client.recv(200) == pattern(size).substr(0, 100) + (size > 100 ? "+" : "."));
+  }
+}
+
 TEST_CASE("an empty datagram is a request", "[socketserver][udp]") {
   Seen seen;
   auto [server, client] = any_server(seen.handler(), kOptions);

@@ -153,10 +153,9 @@ class BaseServer {
   virtual Timeout own_timeout() const noexcept { return std::nullopt; }
   virtual void forget_in_child() noexcept {}
   Event wait(Timeout timeout);
-  bool has_hooks() const noexcept;
   bool handle_one();
   void handle_more();
-  std::optional<std::pair<Request, Address>> next_request();
+  bool next_request(Request& request, Address& client_address);
   void back_off();
   bool finish_or_report(Request& request, const Address& client_address) noexcept;
   void shutdown_or_report(Request& request, const Address& client_address) noexcept;
