@@ -257,6 +257,7 @@ void RequestThreads::enter(Worker& worker, Newcomer& newcomer) noexcept {
   Job& job = newcomer.job;
   if (job.given) worker.job.take(job.request, job.client_address);
   (job.given ? busy_ : idle_).add(worker);
+  job = Job();
   spent_.splice(spent_.begin(), newcomers_, newcomer.self);
   changed_.notify_all();
 }

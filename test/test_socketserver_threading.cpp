@@ -231,12 +231,14 @@ TEMPLATE_TEST_CASE("daemon_threads leaves requests no time", "[socketserver][dae
   const TempDir dir;
   const std::string path = dir / "sock";
   constexpr bool is_unix = std::is_same_v<TestType, ThreadingUnixStreamServer>;
-  TestType server(is_unix ? AddressLike(path) : kLoopback, greet_and_wait,
-                  options_with({.shutdown_timeout = 1h, .daemon_threads = true}));
-  const Serving serving(server);
-  Socket client = greeted(server);
-  REQUIRE(server.server_close() == 1);
-  REQUIRE(client.recv(1).empty());
+  for (int i = 0; i < 50; ++i) {  // With a spare thread that is just being born, or not.
+    TestType server(is_unix ? AddressLike(path) : kLoopback, greet_and_wait,
+                    options_with({.shutdown_timeout = 1h, .daemon_threads = true}));
+    const Serving serving(server);
+    Socket client = greeted(server);
+    REQUIRE(server.server_close() == 1);
+    REQUIRE(client.recv(1).empty());
+  }
 }
 
 TEST_CASE("threads are waited for though block_on_close is off", "[socketserver][serve_forever]") {
