@@ -63,7 +63,7 @@ class BaseServer::Serving {
     state.serving = state.accepting = true;
     state.for_ever = for_ever;
     state.served_as = &typeid(server);
-    state.has_hooks = typeid(server) != server.known_type();
+    state.has_hooks = typeid(server) != server.known_type() || server.wraps_hooks();
     State::Phase before = State::ended;
     state.phase.compare_exchange_strong(before, State::open);
     frames = &frame_;

@@ -14,6 +14,7 @@ using thinsock::create_connection;
 using thinsock::Descriptor;
 using thinsock::Error;
 using thinsock::TCPServer;
+using thinsock::ThreadingMixIn;
 using thinsock::ThreadingTCPServer;
 using thinsock::ThreadingUnixStreamServer;
 
@@ -121,6 +122,17 @@ TEST_CASE("hooks are called in the thread of serve_forever", "[socketserver][thr
   server.shutdown();
   loop.join();
   REQUIRE(server.callers == own);
+}
+
+TEST_CASE("so are those of the class that the mix-in is put on", "[socketserver][threads]") {
+  struct Picky : TCPServer {
+    using TCPServer::TCPServer;
+    bool verify_request(Request&, const Address&) override { return ++asked % 2 == 1; }
+    int asked = 0;
+  };
+  ThreadingMixIn<Picky> server(kLoopback, greet, kOptions);
+  const Serving serving(server);
+  for (int i = 0; i < 100; ++i) REQUIRE(client_of(server).recv(1) == (i % 2 == 0 ? "x" : ""));
 }
 
 TEST_CASE("who comes between two serve_forever is served by the second", "[socketserver]") {

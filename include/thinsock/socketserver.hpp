@@ -134,6 +134,8 @@ class BaseServer {
   void close_in_destructor() noexcept;
   /// The nearest class that has no hooks but the library's own.
   virtual const std::type_info& known_type() const noexcept { return typeid(BaseServer); }
+  /// Whether what a mix-in is put on may have other hooks.
+  virtual bool wraps_hooks() const noexcept { return false; }
   virtual void close_socket() noexcept {}
   void start_thread(Request& request, const Address& client_address);
   void start_child(Request& request, const Address& client_address);
@@ -261,6 +263,7 @@ class ThreadingMixIn : public Server {
 
  protected:
   const std::type_info& known_type() const noexcept override { return typeid(ThreadingMixIn); }
+  bool wraps_hooks() const noexcept override { return typeid(Server) != Server::known_type(); }
 };
 
 /// A process for each request, from finish_request on, which ends with _exit. What is buffered in
@@ -280,6 +283,7 @@ class ForkingMixIn : public Server {
 
  protected:
   const std::type_info& known_type() const noexcept override { return typeid(ForkingMixIn); }
+  bool wraps_hooks() const noexcept override { return typeid(Server) != Server::known_type(); }
 };
 
 using ThreadingTCPServer = ThreadingMixIn<TCPServer>;
