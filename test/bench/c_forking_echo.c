@@ -1,9 +1,11 @@
-/* A process for each connection. */
+/* A process for each connection; its argument is a library that it loads and does not use. */
+#include <dlfcn.h>
 #include <signal.h>
 
 #include "c_common.h"
 
-int main(void) {
+int main(int argc, char** argv) {
+  if (argc > 1 && dlopen(argv[1], RTLD_NOW) == NULL) die(argv[1]);
   int listener = tcp_listener();
   signal(SIGCHLD, SIG_IGN); /* No zombies. */
   for (;;) {

@@ -1,4 +1,7 @@
-"""Connections that are served by a process each; the floor is a thread for each."""
+"""Connections that are served by a process each; the floor is a thread for each.
+
+The more a process has mapped, the more a fork costs: beside C there is C with C++'s library loaded.
+"""
 
 from bench import Arguments, Client, Workload, compare
 
@@ -16,6 +19,7 @@ compare(
         {
             "C": "c_threading_echo",
             "C, fork": "c_forking_echo",
+            "C, fork with libstdc++": "c_forking_echo libstdc++.so.6",
             "thinsock": "thinsock_forking_echo",
             "Python": "python_forking_echo",
         }

@@ -1,4 +1,7 @@
-"""A stream of lines of 64 bytes that a server reads and writes back one by one, buffered."""
+"""A stream of lines of 64 bytes that a server reads and writes back one by one, buffered.
+
+Python's StreamRequestHandler does not buffer what is written unless it is told to.
+"""
 
 from bench import Arguments, Client, Workload, compare, pin_to_one_cpu
 
@@ -18,6 +21,7 @@ compare(
             "asio": "asio_line_echo",
             "Poco": "poco_line_echo",
             "Python": "python_line_echo",
+            "Python, unbuffered": "python_line_echo unbuffered",
         },
         cpu=True,
     ),

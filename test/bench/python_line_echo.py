@@ -1,10 +1,11 @@
-"""Line by line, buffered both ways."""
+"""Line by line, buffered both ways; with any argument only to read, which is the default."""
 
 import socketserver
+import sys
 
 
 class Echo(socketserver.StreamRequestHandler):
-    wbufsize = 8192
+    wbufsize = 0 if sys.argv[1:] else 8192
 
     def handle(self):
         for line in self.rfile:
