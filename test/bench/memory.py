@@ -26,7 +26,7 @@ SMALL_STACKS = {
 arguments = Arguments()
 most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-connections = arguments.amount(5000)
+connections = arguments.amount(10000)
 if connections + 100 > most:
     connections = most - 100
     print(f"only {connections} connections, the limit is {most} descriptors", flush=True)
