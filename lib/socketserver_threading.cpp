@@ -243,7 +243,7 @@ void RequestThreads::serve(Newcomer& newcomer) noexcept {
     server_.finish_or_report(worker.job.request, worker.job.client_address);
     release(worker);
     server_.shutdown_or_report(worker.job.request, worker.job.client_address);
-    worker.job.request.socket = Socket(std::nullopt);
+    Socket(std::move(worker.job.request.socket));
     lock.lock();
     worker.job.given = false;
     move(worker, busy_, idle_);
