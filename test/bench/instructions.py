@@ -52,7 +52,8 @@ KINDS = {
 TITLES = {
     "tcp": "Instructions of a TCP round trip",
     "tcp_timeout": "Instructions of a TCP round trip with a timeout (floor: none)",
-    "tcp_timeout_waiting": "Instructions of a TCP round trip with a timeout that waits (floor: none)",
+    "tcp_timeout_waiting":
+        "Instructions of a TCP round trip with a timeout that waits (floor: none)",
     "udp": "Instructions of a UDP round trip",
 }
 # Strings in place of recv_into; the name of each is what it calls.

@@ -27,20 +27,14 @@ class Result:
         data = json.loads(path.read_text(encoding="utf-8"))
         self.name, self.title, self.unit = data["name"], data["title"], data["unit"]
         self.target, self.limit, self.noise = data["target"], data["limit"], data["noise"]
-        summary = max if data.get("worst") else statistics.median
+        self.missed = data["missed"]
+        summary = max if data["worst"] else statistics.median
         self.figures = {row["contender"]: summary(row["values"]) for row in data["rows"]}
         self.floor = self.figures[data["floor"]]
         self.ratios = {name: figure / self.floor for name, figure in self.figures.items()}
         # A limit is one for the figure itself.
         if self.target is None and self.limit is not None:
             self.target = self.limit / self.floor
-
-    def missed(self):
-        if self.target is None or OURS not in self.ratios:
-            return False
-        if self.limit is not None:
-            return self.figures[OURS] > self.limit
-        return round(self.ratios[OURS], 2) > self.target  # As it is shown.
 
     def ahead(self):
         """The peers that cost clearly less than thinsock."""
@@ -70,7 +64,7 @@ def asked(result):
 def row(result):
     ours = "–"
     if OURS in result.ratios:
-        ours = f"**{short(result.ratios[OURS])}**" + (" missed" if result.missed() else "")
+        ours = f"**{short(result.ratios[OURS])}**" + (" missed" if result.missed else "")
     peers = [short(result.ratios[name]) if name in result.ratios else "–" for name in PEERS]
     others = [f"{name.removeprefix(FLOOR).lstrip(', ')} {short(ratio)}"
               for name, ratio in result.ratios.items()
@@ -96,8 +90,7 @@ class Picture:
     TEXT, GRID, TARGET = "#7d8590", "#7d859055", "#e5534b"
 
     def __init__(self, results):
-        self.results = [result for result in results
-                        if OURS in result.ratios and result.target is not None]
+        self.results = [result for result in results if OURS in result.ratios]
         ratios = [ratio for result in self.results for name, ratio in result.ratios.items()
                   if name in COLOURS]
         self.least = min(0.5, 0.9 * min(ratios))
@@ -184,7 +177,7 @@ def main():
     print(table(others))
     if grown:
         print("\n" + table(grown))
-    tell("missed", [result.title for result in results if result.missed()])
+    tell("missed", [result.title for result in results if result.missed])
     tell("behind a peer by more than the noise",
          [f"{result.title}: {name}" for result in others for name in result.ahead()])
     if len(sys.argv) > 2:
