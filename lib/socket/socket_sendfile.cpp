@@ -4,7 +4,7 @@
 #include <memory>
 #include <stdexcept>
 
-#include "syscall.hpp"
+#include "../system/syscall.hpp"
 #include "thinsock/socket.hpp"
 
 namespace thinsock {

@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "syscall.hpp"
+#include "../system/syscall.hpp"
 #include "thinsock/message.hpp"
 
 namespace thinsock {

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "syscall.hpp"
+#include "../system/syscall.hpp"
 #include "thinsock/message.hpp"
 #include "thinsock/socketserver.hpp"
 

@@ -2,7 +2,7 @@
 
 #include <stdexcept>
 
-#include "serving.hpp"
+#include "../server/serving.hpp"
 #include "thinsock/socket.hpp"
 
 namespace thinsock {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "syscall.hpp"
+#include "../system/syscall.hpp"
 #include "thinsock/resolve.hpp"
 #include "thinsock/socket.hpp"
 

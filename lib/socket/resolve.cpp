@@ -11,7 +11,7 @@
 #include <memory>
 #include <stdexcept>
 
-#include "syscall.hpp"
+#include "../system/syscall.hpp"
 
 namespace thinsock {
 

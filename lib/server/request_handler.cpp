@@ -4,7 +4,7 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "syscall.hpp"
+#include "../system/syscall.hpp"
 
 namespace thinsock {
 

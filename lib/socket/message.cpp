@@ -5,7 +5,7 @@
 #include <climits>
 #include <memory>
 
-#include "syscall.hpp"
+#include "../system/syscall.hpp"
 
 namespace thinsock {
 

@@ -7,7 +7,7 @@
 #include <climits>
 #include <cstdlib>
 
-#include "syscall.hpp"
+#include "../system/syscall.hpp"
 
 namespace thinsock {
 

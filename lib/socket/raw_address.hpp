@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "syscall.hpp"
+#include "../system/syscall.hpp"
 #include "thinsock/address.hpp"
 
 namespace thinsock {

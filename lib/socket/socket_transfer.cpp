@@ -4,7 +4,7 @@
 #include <cstring>
 #include <memory>
 
-#include "syscall.hpp"
+#include "../system/syscall.hpp"
 #include "thinsock/socket.hpp"
 
 namespace thinsock {

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "syscall.hpp"
+#include "../system/syscall.hpp"
 #include "thinsock/socket.hpp"
 
 using std::chrono::seconds;

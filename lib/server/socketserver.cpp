@@ -8,7 +8,7 @@
 #include <thread>
 #include <tuple>
 
-#include "raw_address.hpp"
+#include "../socket/raw_address.hpp"
 #include "serving.hpp"
 #include "thinsock/cancel.hpp"
 

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "syscall.hpp"
+#include "../system/syscall.hpp"
 
 namespace thinsock {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "raw_address.hpp"
+#include "../socket/raw_address.hpp"
 #include "serving.hpp"
 
 namespace thinsock {

@@ -2,7 +2,7 @@
 
 #include <netdb.h>
 
-#include "syscall.hpp"
+#include "../system/syscall.hpp"
 #include "thinsock/resolve.hpp"
 
 namespace thinsock {
