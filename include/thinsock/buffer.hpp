@@ -1,7 +1,7 @@
 // thinsock/buffer.hpp - the bytes a call sends or fills: Python's "bytes-like object".
 //
-// Parameter types. They own nothing and point into the caller's memory, which has to outlive the
-// call; do not keep them.
+// These are parameter types: they own nothing and point into the caller's memory, which has to
+// outlive the call, so do not store them.
 #pragma once
 
 #include <concepts>
@@ -11,10 +11,10 @@
 #include <string_view>
 #include <type_traits>
 
-#pragma GCC visibility push(default)  // The library hides all else.
 namespace thinsock {
 
-/// A contiguous range of T with nothing behind the bytes: std::string, std::vector<int>, std::span.
+/// A contiguous range of trivially copyable elements, which can be sent and received as bytes:
+/// std::string, std::vector<int>, std::span.
 template <class R>
 concept ContiguousBytes = requires(R& range) {
   std::begin(range);
@@ -22,13 +22,14 @@ concept ContiguousBytes = requires(R& range) {
 }
 &&std::is_trivially_copyable_v<std::remove_pointer_t<decltype(std::data(std::declval<R&>()))>>;
 
-/// Bytes to write into.
+/// Memory that a call fills.
 class MutableBuffer {
  public:
   MutableBuffer(void* data, std::size_t bytes) noexcept
       : data_(static_cast<char*>(data)), size_(bytes) {}
 
-  /// A whole array, std::string, std::vector, std::array, std::span<T> …; its size is not changed.
+  /// A whole array, std::string, std::vector, std::array, std::span<T> …, of which a call may fill
+  /// only a part without changing its size.
   template <class R>
   requires ContiguousBytes<R> &&
       (!std::is_const_v<std::remove_pointer_t<decltype(std::data(std::declval<R&>()))>>)
@@ -36,7 +37,7 @@ class MutableBuffer {
       : MutableBuffer(std::data(range), std::size(range) * sizeof(*std::data(range))) {}
 
   char* data() const noexcept { return data_; }
-  /// In bytes, whatever the element type was.
+  /// In bytes, whatever the element type is.
   std::size_t size() const noexcept { return size_; }
 
  private:
@@ -44,7 +45,7 @@ class MutableBuffer {
   std::size_t size_;
 };
 
-/// Bytes to read from.
+/// Bytes that a call sends.
 class ConstBuffer {
  public:
   ConstBuffer(const void* data, std::size_t bytes) noexcept
@@ -52,7 +53,7 @@ class ConstBuffer {
 
   ConstBuffer(MutableBuffer buffer) noexcept : ConstBuffer(buffer.data(), buffer.size()) {}
 
-  /// A string literal: all of it but the terminating NUL.
+  /// A string literal without its terminating NUL; other NULs count.
   template <std::size_t N>
   ConstBuffer(const char (&literal)[N]) noexcept
       : ConstBuffer(literal, literal[N - 1] == '\0' ? N - 1 : N) {}
@@ -61,7 +62,7 @@ class ConstBuffer {
   ConstBuffer(const char8_t (&literal)[N]) noexcept
       : ConstBuffer(literal, literal[N - 1] == u8'\0' ? N - 1 : N) {}
 
-  /// How much of a char array is meant is not to be seen: write {buf, n}.
+  /// Deleted, because a char array does not tell how many of its bytes to send: write {buf, n}.
   template <std::size_t N>
   ConstBuffer(char (&)[N]) = delete;
 
@@ -72,7 +73,7 @@ class ConstBuffer {
       : ConstBuffer(std::data(range), std::size(range) * sizeof(*std::data(range))) {}
 
   const char* data() const noexcept { return data_; }
-  /// In bytes, whatever the element type was.
+  /// In bytes, whatever the element type is.
   std::size_t size() const noexcept { return size_; }
 
  private:
@@ -80,7 +81,7 @@ class ConstBuffer {
   std::size_t size_;
 };
 
-/// Some of T, in place: {a, b, c}, or a contiguous range of T.
+/// The type of parameters that take several T: {a, b, c}, or a contiguous range of T.
 template <class T>
 class ListOf {
  public:
@@ -103,4 +104,3 @@ class ListOf {
 };
 
 }  // namespace thinsock
-#pragma GCC visibility pop

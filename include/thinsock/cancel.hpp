@@ -1,8 +1,8 @@
-// thinsock/cancel.hpp - ending the blocked calls of a thread: from another one, or by the time.
+// thinsock/cancel.hpp - ends the blocked calls of a thread: from another thread, or after a time.
 //
 //   std::jthread reader([&](std::stop_token token) {
 //     thinsock::CancelScope scope(token);
-//     while (true) use(sk.recv(1024));  // Ends by an Error: std::errc::operation_canceled.
+//     while (true) use(sk.recv(1024));  // A stop throws Error: std::errc::operation_canceled.
 //   });
 #pragma once
 
@@ -11,24 +11,29 @@
 
 #include "thinsock/socket.hpp"
 
-#pragma GCC visibility push(default)  // The library hides all else.
 namespace thinsock {
 
-/// While it lives, every call of this thread that may block, on any Socket, ends with
-/// std::errc::operation_canceled when a stop is requested, or at once if it was before: accept,
-/// connect, the send and recv families, streams, and create_connection but for its name lookup.
-/// What had been sent or received stands (but see recv_exactly), and the sockets stay usable but
-/// for one that was connecting.
+/// While a CancelScope exists, a requested stop ends every call of its thread that may block, on
+/// any Socket, with std::errc::operation_canceled: accept, connect, the send and recv families,
+/// streams, and create_connection except its name lookup. A call that starts after the stop fails
+/// at once. Bytes already sent or received stay so (see recv_exactly for its bytes), and the
+/// sockets stay usable, except one that was connecting.
 ///
-/// With a timeout they have until its end, together, and then throw TimeoutError as at the end of
-/// their own: one budget for a whole conversation, however slowly it drips.
+/// The timeout is one budget for all calls in the scope together, for example for a whole
+/// conversation, however slowly its bytes drip in. Once it has passed, calls throw TimeoutError, as
+/// at the end of their own timeout.
 ///
-/// Belongs to the thread that made it. In a scope within a scope either stop counts, and the
-/// earlier end. Costs an eventfd(2) unless it has but a timeout, and within it a call that has to
-/// wait costs a poll(2) and is never left to the kernel; only a Unix connect to a full backlog has
-/// to look for a stop every 50 ms.
+/// A scope belongs to the thread that constructs it, which also has to destroy it. Of several
+/// scopes every stop counts, and the earliest end; they may be destroyed in any order. A fork()
+/// inside a scope leaves parent and child each with a scope of their own: a stop in one process
+/// does not reach the other.
+///
+/// A scope costs an eventfd(2), unless it has only a timeout. Inside it, a call that has to wait
+/// does so in poll(2). A Unix connect to a full backlog, or a datagram to a full receiver, cannot
+/// be polled for and is tried again in growing steps of at most 10 ms.
 class CancelScope {
  public:
+  /// Throws Error if there is no descriptor left (EMFILE, ENFILE).
   explicit CancelScope(std::stop_token token, Timeout timeout = std::nullopt);
   explicit CancelScope(Timeout timeout);
   ~CancelScope();
@@ -41,4 +46,3 @@ class CancelScope {
 };
 
 }  // namespace thinsock
-#pragma GCC visibility pop

@@ -10,7 +10,7 @@
 
 #include "thinsock/socket.hpp"
 
-/// "{}", and the options of a string: width, alignment, precision.
+/// Formats as str(), with the options of a string: width, alignment, precision.
 template <>
 struct std::formatter<thinsock::Address> : std::formatter<std::string> {
   auto format(const thinsock::Address& address, auto& context) const {
@@ -18,6 +18,7 @@ struct std::formatter<thinsock::Address> : std::formatter<std::string> {
   }
 };
 
+/// As for Address.
 template <>
 struct std::formatter<thinsock::Socket> : std::formatter<std::string> {
   auto format(const thinsock::Socket& sk, auto& context) const {

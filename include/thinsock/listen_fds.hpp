@@ -1,5 +1,5 @@
-// thinsock/listen_fds.hpp - the sockets a supervisor has opened for this process: systemd's socket
-// activation (sd_listen_fds(3)), for programs that do not want its library.
+// thinsock/listen_fds.hpp - the sockets that a supervisor has opened for this process: systemd's
+// socket activation (sd_listen_fds(3)) without its library.
 #pragma once
 
 #include <string>
@@ -7,21 +7,21 @@
 
 #include "thinsock/socket.hpp"
 
-#pragma GCC visibility push(default)  // The library hides all else.
 namespace thinsock {
 
 struct ListenFd {
-  std::string name;  ///< From LISTEN_FDNAMES; "unknown" if there are no names, as systemd says.
+  std::string name;  ///< From LISTEN_FDNAMES; "unknown" where it has no name, as with systemd.
   Socket socket;
 };
 
-/// The sockets passed in LISTEN_FDS, in their order; none if there are none, or if LISTEN_PID means
-/// another process. They are owned and close-on-exec from here on, and the variables are removed
-/// from the environment, so a second call returns none. A count that makes no sense or a stream
-/// socket that does not listen is an Error (EINVAL), a descriptor that is no socket or not open
-/// another (ENOTSOCK, EBADF); the ones before it are closed then. Changes the environment: not to
-/// be called while other threads read it.
+/// The sockets that LISTEN_FDS counts, in their order; none if the variable is not set or
+/// LISTEN_PID names another process. The caller owns them, and they are close-on-exec.
+///
+/// The call removes the variables from the environment, so a second call returns none, and other
+/// threads must not use the environment at the same time.
+///
+/// Throws Error with EINVAL if LISTEN_FDS is no count or a stream socket does not listen, ENOTSOCK
+/// or EBADF if a descriptor is no socket or not open. The sockets before it are then closed.
 std::vector<ListenFd> listen_fds();
 
 }  // namespace thinsock
-#pragma GCC visibility pop

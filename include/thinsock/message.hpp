@@ -13,34 +13,12 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "thinsock/descriptor.hpp"
 #include "thinsock/socket.hpp"
 
-#pragma GCC visibility push(default)  // The library hides all else.
 namespace thinsock {
-
-/// A descriptor of any kind, closed with this object; -1 if there is none.
-class Descriptor {
- public:
-  explicit Descriptor(int fd = -1) noexcept : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(other.detach()) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    other.close();
-    return *this;
-  }
-  ~Descriptor() { close(); }
-
-  int fileno() const noexcept { return fd_; }
-  /// The descriptor is the caller's from here on.
-  [[nodiscard]] int detach() noexcept { return std::exchange(fd_, -1); }
-  void close() noexcept;
-
- private:
-  int fd_;
-};
 
 /// One item of ancillary data. cmsg(3).
 struct Ancillary {
@@ -100,4 +78,3 @@ std::size_t send_fds(Socket& sk, ListOf<ConstBuffer> buffers, ListOf<int> fds, i
 Message recv_fds(Socket& sk, std::size_t bufsize, std::size_t maxfds, int flags = 0);
 
 }  // namespace thinsock
-#pragma GCC visibility pop

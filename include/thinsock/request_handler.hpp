@@ -1,7 +1,7 @@
-// thinsock/request_handler.hpp - what a server does with a request: Python's request handlers.
+// thinsock/request_handler.hpp - the code that answers a request: Python's request handlers.
 //
-// Included by <thinsock/socketserver.hpp>. A handler is constructed, setup, handled and finished
-// for one request, in the thread or process that the server has for it.
+// <thinsock/socketserver.hpp> includes this. For each request the server constructs a handler and
+// calls its setup(), handle() and finish(), all in the thread or process that serves this request.
 //
 //   struct Echo : thinsock::BaseRequestHandler {
 //     void handle() override {
@@ -23,50 +23,51 @@
 #include "thinsock/socket.hpp"
 #include "thinsock/stream.hpp"
 
-#pragma GCC visibility push(default)  // The library hides all else.
 namespace thinsock {
 
 class BaseServer;
 
-/// What is to be answered: a connection, or a datagram.
+/// One request to a server: a connection or a datagram.
 struct Request {
-  Socket socket{std::nullopt};  ///< The connection; closed if it is a datagram.
-  std::string packet{};         ///< The datagram, whole unless it is truncated.
-  bool truncated = false;       ///< It was longer than max_packet_size.
-  /// Of a datagram server that is bound to every address: the one this was sent to. Else empty, and
-  /// for an IPv6 group.
+  Socket socket{std::nullopt};  ///< The connection; no open Socket if this is a datagram.
+  std::string packet{};         ///< The datagram; its first max_packet_size bytes if truncated.
+  bool truncated = false;       ///< Whether the datagram was longer than max_packet_size.
+  /// If a datagram server is bound to a wildcard address: the address that the datagram was sent
+  /// to, from which an answer should leave. Empty otherwise, and if it was sent to an IPv6 group.
   Address local_address{};
 };
 
-/// A request as handlers see it.
+/// What a handler knows of its request.
 class RequestContext {
  public:
   RequestContext(Socket& socket, const Request& request, const Address& client_address,
                  BaseServer& server) noexcept;
 
-  /// The connection; for a datagram the server's own socket, which all handlers share: they may
-  /// send at the same time, but its options and timeout are not theirs.
+  /// The connection. For a datagram it is the server's socket, which all handlers share: they may
+  /// send on it at the same time, but must not change its options or timeout.
   Socket& request;
-  const std::string& packet;
+  const std::string& packet;  ///< This, truncated and local_address are as in Request.
   const bool truncated;
   const Address& local_address;
-  const Address& client_address;  ///< Empty for a Unix client without a name.
+  const Address& client_address;  ///< Empty if a Unix client has no name.
   BaseServer& server;
 
-  /// All of it, to the client: sendall(); or as one datagram, from the address that was asked.
+  /// Sends all of data to the client: on a connection with sendall(), otherwise as one datagram
+  /// that leaves from the address the request was sent to.
   void reply(ConstBuffer data) const;
 
  protected:
-  // Never runs: handlers are abstract but for the class in which a server makes them.
-  RequestContext() noexcept : RequestContext(none()) {}
+  // Lets a handler's constructor compile without naming this virtual base. It is never run, because
+  // only HandlerClass::Concrete can be instantiated, and that passes a RequestContext.
+  RequestContext() noexcept : RequestContext(unreachable()) {}
 
  private:
-  [[noreturn]] static const RequestContext& none() noexcept;
+  [[noreturn]] static const RequestContext& unreachable() noexcept;
 };
 
-/// One object for each request; override handle. Whatever it throws ends up in
-/// BaseServer::handle_error. It can be made by a server only, so the members of RequestContext are
-/// there from its constructor on.
+/// The base of handler classes, of which each request gets an object: override handle(). What it
+/// throws is passed to BaseServer::handle_error. Only a server can construct a handler, so its
+/// constructor can already use the members of RequestContext.
 class BaseRequestHandler : public virtual RequestContext {
  public:
   BaseRequestHandler() = default;
@@ -76,48 +77,53 @@ class BaseRequestHandler : public virtual RequestContext {
 
   virtual void setup() {}
   virtual void handle() {}
-  /// Called also if setup or handle threw; what it throws itself then counts for nothing.
+  /// Also called if setup() or handle() threw; if finish() throws as well, that is ignored.
   virtual void finish() {}
 
-  /// setup, handle, finish.
+  /// Calls setup(), handle() and finish().
   void run();
 
  protected:
-  /// Whether setup or handle has thrown.
+  /// Whether setup() or handle() has thrown.
   bool failed() const noexcept { return failed_; }
 
  private:
+  // Keeps handlers abstract; HandlerClass::Concrete implements it.
   virtual void made_by_a_server() = 0;
+  // Rethrows what setup() or handle() threw, or a more precise exception.
   [[noreturn]] virtual void rethrow();
 
   bool failed_ = false;
 };
 
-/// For streams. A failing read or write throws its Error. What setup() needs is set before, as a
-/// rule in the constructor: Echo() { timeout = 5s; }
+/// For connections. A read or write that fails throws its Error. setup() applies the four options
+/// below, so set them before, usually in the constructor: Echo() { timeout = 5s; }
 class StreamRequestHandler : public BaseRequestHandler {
  public:
+  /// Throws std::invalid_argument if the request is a datagram.
   void setup() override;
-  /// Sends what is left in wfile, if the client still takes it.
+  /// Sends what is still buffered in wfile, and ignores it if the client no longer receives.
   void finish() override;
 
  protected:
   std::size_t rbufsize = SocketStream::kBufferSize;  ///< In bytes.
-  std::size_t wbufsize = SocketStream::kBufferSize;  ///< 0: every write is sent as it is.
-  Timeout timeout;                                   ///< None leaves the connection's own.
-  bool disable_nagle_algorithm = false;
+  std::size_t wbufsize = SocketStream::kBufferSize;  ///< In bytes; 0 sends every write at once.
+  Timeout timeout;                       ///< For each call; std::nullopt keeps the connection's.
+  bool disable_nagle_algorithm = false;  ///< Sets TCP_NODELAY.
 
   Socket& connection = request;
   SocketStream rfile;  ///< rfile.readline(), std::getline(rfile, line), rfile >> n.
-  /// Sent when full, by flush(), before rfile has to wait, and at the end.
+  /// What is written is sent when wbufsize is reached, by flush(), before rfile waits for the
+  /// client, and by finish().
   std::ostream wfile{nullptr};
 
  private:
   [[noreturn]] void rethrow() override;
 };
 
-/// For datagrams: reads the packet from rfile and answers with what is written to wfile, unless
-/// that is nothing, handle() has thrown, or the client has no address.
+/// For datagrams: rfile reads the packet, and finish() sends what was written to wfile as one
+/// datagram. It sends none if nothing was written, setup() or handle() has thrown, or the client
+/// has no address.
 class DatagramRequestHandler : public BaseRequestHandler {
  public:
   DatagramRequestHandler();
@@ -137,14 +143,14 @@ class DatagramRequestHandler : public BaseRequestHandler {
 template <class H>
 struct HandlerClass;
 
-/// What a server does with a request: handler<Echo>; or handler<Echo>(arguments…), whose copies
-/// each new Echo is constructed from (std::ref for what they share); or a function of
-/// (Socket&, const Address&) or of (RequestContext&), which can be copied. A threading server calls
-/// it from many threads at once.
+/// The type of a server's handler argument: handler<Echo>, which constructs an Echo for each
+/// request; handler<Echo>(arguments…), which constructs it from copies of the arguments (std::ref
+/// for objects that all of them share); or a copyable function of (Socket&, const Address&) or of
+/// (RequestContext&). A threading server calls it from many threads at once.
 class RequestHandler {
  public:
   template <class H>
-  RequestHandler(const HandlerClass<H>& made) : RequestHandler(made()) {}
+  RequestHandler(const HandlerClass<H>& handler_class) : RequestHandler(handler_class()) {}
   template <std::invocable<RequestContext&> F>
   RequestHandler(F function) : run_(std::move(function)) {}
   template <std::invocable<Socket&, const Address&> F>
@@ -159,16 +165,18 @@ class RequestHandler {
   std::function<void(RequestContext&)> run_;
 };
 
+/// The type of handler<H>.
 template <class H>
 struct HandlerClass {
   static_assert(std::derived_from<H, BaseRequestHandler>,
-                "a handler is publicly derived from BaseRequestHandler");
-  static_assert(!std::is_final_v<H>, "a server derives from the handlers it makes");
+                "a handler must be publicly derived from BaseRequestHandler");
+  static_assert(!std::is_final_v<H>, "a handler must not be final: servers derive from it");
 
-  class Made : public H {
+  /// What a server constructs: an H that knows its request.
+  class Concrete : public H {
    public:
     template <class... Args>
-    explicit Made(const RequestContext& context, Args&... args)
+    explicit Concrete(const RequestContext& context, Args&... args)
         : RequestContext(context), H(args...) {}
 
    private:
@@ -180,16 +188,16 @@ struct HandlerClass {
     return [args = std::tuple<Args...>(std::move(args)...)](RequestContext& context) {
       std::apply(
           [&](const auto&... each) {
-            Made made(context, each...);
-            static_cast<BaseRequestHandler&>(made).run();
+            Concrete concrete(context, each...);
+            static_cast<BaseRequestHandler&>(concrete).run();
           },
           args);
     };
   }
 };
 
+/// handler<Echo>: the handler argument of a server that answers with the class Echo.
 template <class H>
 inline constexpr HandlerClass<H> handler{};
 
 }  // namespace thinsock
-#pragma GCC visibility pop

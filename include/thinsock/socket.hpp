@@ -13,7 +13,6 @@
 
 #include <sys/socket.h>
 
-#include <cerrno>
 #include <concepts>
 #include <cstdint>
 #include <iosfwd>
@@ -29,12 +28,6 @@
 #include "thinsock/timeout.hpp"
 
 namespace thinsock {
-class Deadline;
-struct Wakeup;
-}  // namespace thinsock
-
-#pragma GCC visibility push(default)  // The library hides all else.
-namespace thinsock {
 
 struct Accepted;
 struct Ancillary;  // <thinsock/message.hpp>
@@ -43,20 +36,12 @@ struct Keepalive;
 struct Message;  // <thinsock/message.hpp>
 struct Received;
 class SocketStream;  // <thinsock/stream.hpp>
-enum class DescriptorMode : unsigned char;
-
-/// What a Socket knows of its receive timer in the kernel. The timer is the socket's, not the
-/// descriptor's: where a socket may have other descriptors it is not ours to set.
-enum class ReceiveTimer : unsigned char { off, set, outdated, forbidden };
-
-/// The innermost CancelScope of this thread, as a rule none: for the inline calls below alone.
-extern constinit thread_local Wakeup* wakeup [[gnu::tls_model("initial-exec")]];
 
 /// The timeout new sockets start with, in the whole process: for ever, until it is set.
 Timeout getdefaulttimeout() noexcept;
 void setdefaulttimeout(Timeout timeout) noexcept;
 
-/// An open socket, or after close(), detach() or a move none: then fileno() is -1 and every call
+/// An open socket. After close(), detach() or a move it owns none: fileno() is -1, and every call
 /// fails with EBADF.
 ///
 ///   thinsock::Socket sk;
@@ -69,13 +54,13 @@ class Socket {
   /// Any family, type and protocol the kernel has; SOCK_NONBLOCK in type is settimeout(0s).
   /// Starts with the default timeout. socket(2).
   explicit Socket(int family = AF_INET, int type = SOCK_STREAM, int proto = 0);
-  /// None, as after close(): for a member that is assigned to later.
+  /// Owns no socket, as after close(): for a member that is assigned to later.
   explicit Socket(std::nullopt_t) noexcept;
 
   /// Takes over a descriptor, which stays the caller's if this throws (ENOTSOCK, EBADF), and stays
-  /// inheritable if it was. Family,
-  /// type and a non-blocking mode are read from the kernel, where Python guesses them; a
-  /// blocking descriptor gets the default timeout. Python: socket(fileno=fd).
+  /// inheritable if it was. Family, type and a non-blocking mode are read from the kernel, where
+  /// Python guesses them; a blocking descriptor gets the default timeout. Python:
+  /// socket(fileno=fd).
   [[nodiscard]] static Socket adopt(int fd);
   /// The same for a duplicate; fd stays the caller's.
   [[nodiscard]] static Socket fromfd(int fd);
@@ -98,7 +83,7 @@ class Socket {
   /// the socket. A name means the first of its addresses: create_connection tries them all.
   /// On a Unix socket the timeout also covers a full backlog. connect(2).
   void connect(AddressLike address);
-  /// As connect, but the kernel's refusal is returned: std::errc::connection_in_progress if
+  /// As connect, but the kernel's refusal is returned: std::errc::operation_in_progress if
   /// non-blocking, timed_out after the timeout. A host that does not resolve still throws.
   [[nodiscard]] std::error_code connect_ex(AddressLike address);
 
@@ -117,18 +102,9 @@ class Socket {
     return sendall(data, 0, error);
   }
 
-  /// sendto(2). A name that does not resolve is an error like any other.
+  /// Sends one datagram. A name that does not resolve is an error like any other. sendto(2).
   std::size_t sendto(ConstBuffer data, AddressLike address) { return sendto(data, 0, address); }
-  std::size_t sendto(ConstBuffer data, int flags, AddressLike address) {
-    return sendto_slowly(-EINTR, data, flags, address);
-  }
-  /// The same, when there is nothing to be resolved, at the cost of the system call alone.
-  template <std::same_as<Address> A>
-  std::size_t sendto(ConstBuffer data, const A& address) {
-    return sendto(data, 0, address);
-  }
-  template <std::same_as<Address> A>
-  std::size_t sendto(ConstBuffer data, int flags, const A& address);
+  std::size_t sendto(ConstBuffer data, int flags, AddressLike address);
   std::size_t sendto(ConstBuffer data, int flags, AddressLike address, std::error_code& error);
   std::size_t sendto(ConstBuffer data, AddressLike address, std::error_code& error) {
     return sendto(data, 0, address, error);
@@ -150,8 +126,8 @@ class Socket {
   /// At most bufsize bytes, on a stream also at most 64 KiB (unless MSG_WAITALL); empty once the
   /// peer has closed. A large bufsize costs nothing where little arrives. recv(0) is empty without
   /// a system call. Bytes that MSG_TRUNC counts but the kernel does not deliver are left out, or
-  /// zero. Under a timeout, in a
-  /// CancelScope or after a signal MSG_WAITALL may give less: see recv_exactly. recv(2).
+  /// zero. Under a timeout, in a CancelScope or after a signal MSG_WAITALL may give less: see
+  /// recv_exactly. recv(2).
   std::string recv(std::size_t bufsize, int flags = 0);
   /// The number of bytes received, 0 once the peer has closed or if there is no room; with
   /// MSG_TRUNC the datagram's true length, which may exceed the buffer.
@@ -201,8 +177,8 @@ class Socket {
   Address getpeername() const;
   Address getsockname() const;
 
-  /// Stays owned by the Socket; -1 if closed. Its blocking mode and receive timer are the Socket's
-  /// to change: settimeout(std::nullopt) before handing it to others.
+  /// Stays owned by the Socket; -1 if closed. The Socket may change its blocking mode (O_NONBLOCK)
+  /// and leaves no other trace on it.
   int fileno() const noexcept { return fd_; }
   int family() const noexcept { return family_; }
   int type() const noexcept { return type_; }
@@ -270,48 +246,14 @@ class Socket {
   std::string str() const;
 
  private:
-  friend class SocketBuf;
   friend std::pair<Socket, Socket> socketpair(int family, int type, int proto);
 
   Socket(int fd, int family, int type, Timeout timeout) noexcept;
-
-  // A result below zero is an errno with its sign turned.
-
-  // What a call is as a rule: the system call, and nothing to be done before or after it. The
-  // functions called …_slowly are told what came of that, -EINTR where it was not tried.
-  long send_some(ConstBuffer data, int flags, const Address* address = nullptr) const noexcept;
-  long receive_some(MutableBuffer buffer, int flags, Address* sender) noexcept;
-  long send_slowly(long tried, ConstBuffer data, int flags) noexcept;
-  std::size_t sendto_slowly(long tried, ConstBuffer data, int flags, AddressLike address);
-  long receive_slowly(long tried, MutableBuffer buffer, int flags, Address* sender,
-                      std::int64_t began) noexcept;
-  static std::int64_t now() noexcept;
-  void sendall_slowly(long tried, ConstBuffer data, int flags);
-  long sendall_slowly(long tried, ConstBuffer data, int flags, std::size_t& sent) noexcept;
-
-  long set_mode(DescriptorMode mode) noexcept;
-  long connect_to(const Address& peer) noexcept;
-  long send_once(ConstBuffer data, int flags, const Address* address, Deadline& deadline) noexcept;
-  long send_all(ConstBuffer data, int flags, std::size_t& sent, Deadline& deadline) noexcept;
-  long send_by_reading(int file, std::uint64_t offset, std::uint64_t count, std::uint64_t& sent,
-                       Deadline& deadline);
-  long receive(MutableBuffer buffer, int flags, Address* sender, Deadline& deadline) noexcept;
-  long room_for(std::size_t bufsize, int flags, Deadline& deadline) noexcept;
-  template <std::size_t Size>
-  long receive_on_stack(std::size_t room, std::string& data, int flags, Address* sender);
-  long receive_string(std::size_t bufsize, std::string& data, int flags, Address* sender);
-  long receive_message(Message& message, ListOf<MutableBuffer> buffers, std::size_t ancbufsize,
-                       int flags, Deadline& deadline);
-  void fill(MutableBuffer part, Deadline& deadline, std::size_t before, std::size_t size);
-  std::string named(const char* operation) const;
-  [[noreturn]] void fail(long result, const char* operation, std::size_t transferred = 0) const;
 
   Timeout timeout_;
   int fd_;
   unsigned char family_;
   unsigned char type_;
-  mutable DescriptorMode mode_;
-  ReceiveTimer receive_timer_;
 };
 
 std::ostream& operator<<(std::ostream& out, const Socket& sk);
@@ -330,73 +272,6 @@ struct Received {
   std::size_t size;
   Address address;
 };
-
-inline long Socket::send_some(ConstBuffer data, int flags, const Address* address) const noexcept {
-  flags |= MSG_NOSIGNAL;
-  if (wakeup != nullptr || timeout_ != std::nullopt) [[unlikely]] {
-    if (wakeup != nullptr) return -EINTR;
-    flags |= MSG_DONTWAIT;
-  }
-  const long sent = address == nullptr ? ::send(fd_, data.data(), data.size(), flags)
-                                       : ::sendto(fd_, data.data(), data.size(), flags,
-                                                  address->data(), address->size());
-  return sent < 0 ? -errno : sent;
-}
-
-inline long Socket::receive_some(MutableBuffer buffer, int flags, Address* sender) noexcept {
-  std::int64_t began = 0;
-  if (wakeup != nullptr || timeout_ != std::nullopt) [[unlikely]] {
-    const bool by_timer = receive_timer_ == ReceiveTimer::set && !(flags & MSG_WAITALL);
-    if (wakeup != nullptr || !by_timer) return receive_slowly(-EINTR, buffer, flags, sender, 0);
-    began = now();
-  }
-  long received;
-  if (sender == nullptr) {
-    received = ::recv(fd_, buffer.data(), buffer.size(), flags);
-  } else {
-    socklen_t size = Address::capacity();
-    received = ::recvfrom(fd_, buffer.data(), buffer.size(), flags, sender->data(), &size);
-    if (received >= 0) sender->resize(size);
-  }
-  return received >= 0 ? received : receive_slowly(-errno, buffer, flags, sender, began);
-}
-
-inline std::size_t Socket::send(ConstBuffer data, int flags) {
-  long sent = send_some(data, flags);
-  if (sent < 0) sent = send_slowly(sent, data, flags);
-  if (sent < 0) fail(sent, "send");
-  return static_cast<std::size_t>(sent);
-}
-
-inline void Socket::sendall(ConstBuffer data, int flags) {
-  const long sent = send_some(data, flags);
-  if (sent != static_cast<long>(data.size())) sendall_slowly(sent, data, flags);
-}
-
-inline std::size_t Socket::recv_into(MutableBuffer buffer, int flags) {
-  if (buffer.size() == 0) return 0;
-  const long received = receive_some(buffer, flags, nullptr);
-  if (received < 0) fail(received, "recv_into");
-  return static_cast<std::size_t>(received);
-}
-
-inline Received Socket::recvfrom_into(MutableBuffer buffer, int flags) {
-  Received received;
-  const long size = receive_some(buffer, flags, &received.address);
-  if (size < 0) fail(size, "recvfrom_into");
-  received.size = static_cast<std::size_t>(size);
-  return received;
-}
-
-template <std::same_as<Address> A>
-std::size_t Socket::sendto(ConstBuffer data, int flags, const A& address) {
-  long sent = -EINTR;
-  if (address.family() == family_) {  // Another one is refused.
-    sent = send_some(data, flags, &address);
-    if (sent >= 0) return static_cast<std::size_t>(sent);
-  }
-  return sendto_slowly(sent, data, flags, address);
-}
 
 inline Received Socket::recvfrom_into(MutableBuffer buffer, std::error_code& error) noexcept {
   return recvfrom_into(buffer, 0, error);
@@ -437,4 +312,3 @@ bool has_dualstack_ipv6() noexcept;
 std::pair<Socket, Socket> socketpair(int family = AF_UNIX, int type = SOCK_STREAM, int proto = 0);
 
 }  // namespace thinsock
-#pragma GCC visibility pop

@@ -6,9 +6,10 @@
 //       UDPServer                   Handlers: request_handler.hpp.
 //         UnixDatagramServer
 //
-// serve_forever takes each request along the chain of hooks, all virtual:
+// Each request passes the chain of hooks, all virtual. The first three and service_actions are
+// called for one request at a time, never concurrently:
 //
-//   get_request, verify_request, process_request   (from here on in the thread or process)
+//   get_request, verify_request, process_request   (what follows, in the thread or process)
 //     finish_request                               the handler: constructed, setup, handle, finish
 //       handle_error                               if any of them threw
 //     shutdown_request, close_request
@@ -21,7 +22,9 @@
 // program is ended with a message, always, and not now and then by a race. A server that nobody
 // derived from closes itself.
 //
-// Threads: one thread serves at a time. shutdown(), request_shutdown() and server_close() may be
+// Threads: one call of serve_forever or handle_request at a time. With threads, each takes the next
+// request itself, so hooks do not always run in serve_forever's own thread; those of handle_request
+// run in the thread that calls it. shutdown(), request_shutdown() and server_close() may be
 // called from any, also from handlers and hooks.
 #pragma once
 
@@ -37,18 +40,19 @@
 #include "thinsock/request_handler.hpp"
 #include "thinsock/socket.hpp"
 
-#pragma GCC visibility push(default)  // The library hides all else.
 namespace thinsock {
+
+class BoundPath;
 
 /// Python's class variables, and more. The last argument of every server:
 /// {.allow_reuse_address = true, .max_threads = 64}, in this order.
 struct ServerOptions {
   int address_family = AF_UNSPEC;    ///< The address decides; a name prefers IPv4.
   bool bind_and_activate = true;     ///< Else call server_bind() and server_activate().
-  bool allow_reuse_address = false;  ///< Not kept from the port by connections in TIME_WAIT.
+  bool allow_reuse_address = false;  ///< Bind even while old connections are in TIME_WAIT.
   bool allow_reuse_port = false;     ///< SO_REUSEPORT; ignored for a path.
   bool dualstack_ipv6 = false;       ///< IPv6 only: IPv4 clients too, as ::ffff:a.b.c.d.
-  /// Unix: take over a path where nobody listens any more.
+  /// Unix: remove a path first whose socket no process has open any more.
   bool replace_stale_path = false;
   int request_queue_size = SOMAXCONN;   ///< Connections that may wait to be accepted.
   std::size_t max_packet_size = 65535;  ///< Bytes of a datagram; see Request::truncated.
@@ -69,7 +73,7 @@ struct ServerOptions {
   std::size_t max_threads = 0;
   std::size_t max_children = 40;
   bool refuse_at_limit = false;  ///< Clients beyond are accepted, for handle_overload to refuse.
-  std::size_t thread_stack_size = 0;  ///< In bytes; 0: as the system has it.
+  std::size_t thread_stack_size = 0;  ///< In bytes, at least 64 KiB; 0: the system's default.
 };
 
 class BaseServer {
@@ -129,13 +133,10 @@ class BaseServer {
   virtual std::pair<Request, Address> get_request() = 0;
 
  protected:
-  /// To be called first in the destructor of a class that is not only derived from, with its
-  /// known_type: closes the server, or ends the program if a derived class may still be in use.
-  void close_in_destructor() noexcept;
-  /// The nearest class that has no hooks but the library's own.
-  virtual const std::type_info& known_type() const noexcept { return typeid(BaseServer); }
-  /// Whether what a mix-in is put on may have other hooks.
-  virtual bool wraps_hooks() const noexcept { return false; }
+  /// For the destructor of a class that others may derive from, which calls it first and names its
+  /// class: close_in_destructor(typeid(My)). Closes the server; or ends the program with a message
+  /// if the object was of a derived class, whose members are gone, while requests may still run.
+  void close_in_destructor(const std::type_info& destroyed) noexcept;
   virtual void close_socket() noexcept {}
   void start_thread(Request& request, const Address& client_address);
   void start_child(Request& request, const Address& client_address);
@@ -145,20 +146,20 @@ class BaseServer {
   friend class RequestChildren;
   friend class RequestThreads;
   struct State;
-  class Current;
   class Serving;
   enum class Event { request, timeout, stop };
 
-  virtual std::error_code try_request(Request& request, Address& client_address);
-  virtual bool takes_side_by_side() const noexcept { return false; }
+  virtual bool has_threads() const noexcept { return false; }
   virtual Socket& socket_of(Request& request) noexcept { return request.socket; }
   virtual Timeout own_timeout() const noexcept { return std::nullopt; }
   virtual void forget_in_child() noexcept {}
+  void take_requests(Timeout poll_interval);
   Event wait(Timeout timeout);
-  bool handle_one();
-  void handle_more();
+  bool has_room() noexcept;
+  bool handle_one(Request& request, Address& client_address);
   bool next_request(Request& request, Address& client_address);
-  void back_off();
+  void back_off(bool tell);
+  void run_service_actions();
   bool finish_or_report(Request& request, const Address& client_address) noexcept;
   void shutdown_or_report(Request& request, const Address& client_address) noexcept;
   void report(Request& request, const Address& client_address) noexcept;
@@ -180,7 +181,7 @@ class TCPServer : public BaseServer {
   int address_family() const noexcept { return socket.family(); }
   int socket_type() const noexcept override { return socket.type(); }
 
-  Socket socket;  ///< A listener has a timeout of zero: serve_forever waits for it.
+  Socket socket;  ///< Non-blocking once activated; serve_forever does the waiting.
 
   void server_bind() override;
   void server_activate() override;
@@ -188,22 +189,16 @@ class TCPServer : public BaseServer {
 
  protected:
   TCPServer(const Address& address, int type, RequestHandler handler, const ServerOptions& options);
-  const std::type_info& known_type() const noexcept override { return typeid(TCPServer); }
   static Address internet_address(AddressLike address, int type, const ServerOptions& options);
   static Address unix_address(AddressLike address);
   void open();
   void close_socket() noexcept override;
 
  private:
-  std::error_code try_request(Request& request, Address& client_address) override;
-  bool takes_side_by_side() const noexcept override;
   Timeout own_timeout() const noexcept override;
   void forget_in_child() noexcept override;
-  void bind_path();
-  void remove_path() noexcept;
 
-  std::string path_;  // Of a Unix socket, absolute, once it is ours.
-  std::pair<dev_t, ino_t> path_id_;
+  std::unique_ptr<BoundPath> path_;
 };
 
 class UDPServer : public TCPServer {
@@ -217,73 +212,60 @@ class UDPServer : public TCPServer {
 
  protected:
   UDPServer(const Address& address, int type, RequestHandler handler, const ServerOptions& options);
-  const std::type_info& known_type() const noexcept override { return typeid(UDPServer); }
 
  private:
-  std::error_code try_request(Request& request, Address& client_address) override;
-  bool takes_side_by_side() const noexcept override { return false; }  // There is one buffer.
   Socket& socket_of(Request&) noexcept override { return socket; }
 
   std::unique_ptr<char[]> buffer_;
   bool tells_destination_ = false;
 };
 
-/// The path is removed when the server is closed, if it is still the server's own. While it is
-/// bound its directory is locked for a moment, flock(2).
+/// The path is removed when the last process that has the server's socket open closes it, if the
+/// path still leads to that socket. Meanwhile its directory is locked, flock(2), at most waiting a
+/// second for the lock.
 class UnixStreamServer : public TCPServer {
  public:
   UnixStreamServer(AddressLike path, RequestHandler handler, const ServerOptions& options = {});
   ~UnixStreamServer() override;
-
- protected:
-  const std::type_info& known_type() const noexcept override { return typeid(UnixStreamServer); }
 };
 
 class UnixDatagramServer : public UDPServer {
  public:
   UnixDatagramServer(AddressLike path, RequestHandler handler, const ServerOptions& options = {});
   ~UnixDatagramServer() override;
-
- protected:
-  const std::type_info& known_type() const noexcept override { return typeid(UnixDatagramServer); }
 };
 
-/// A thread for each request, from finish_request on. Idle ones are kept for a while and used
-/// again; they take the next request themselves, but leave it to serve_forever in a derived class,
-/// whose hooks it calls.
+/// A thread for each request, from finish_request on. While requests are answered, other threads
+/// wait for the next one, one at a time calls the hooks, and threads that are not needed end after
+/// some seconds. serve_forever throws if the system has no thread to begin with.
 template <class Server>
 class ThreadingMixIn : public Server {
  public:
   using Server::Server;
-  ~ThreadingMixIn() override { this->close_in_destructor(); }
+  ~ThreadingMixIn() override { this->close_in_destructor(typeid(ThreadingMixIn)); }
 
   void process_request(Request& request, const Address& client_address) override {
     this->start_thread(request, client_address);
   }
 
- protected:
-  const std::type_info& known_type() const noexcept override { return typeid(ThreadingMixIn); }
-  bool wraps_hooks() const noexcept override { return typeid(Server) != Server::known_type(); }
+ private:
+  bool has_threads() const noexcept override { return true; }
 };
 
-/// A process for each request, from finish_request on, which ends with _exit. What is buffered in
-/// std::cout, std::clog and stdout is written before the fork and at its end. fork(2) copies the
+/// A process for each request, from finish_request on, which ends with _exit. The buffers of
+/// std::cout, std::clog and stdout are written before the fork and at its end. fork(2) copies the
 /// calling thread only: start such a server before there are others.
 template <class Server>
 class ForkingMixIn : public Server {
  public:
   using Server::Server;
-  ~ForkingMixIn() override { this->close_in_destructor(); }
+  ~ForkingMixIn() override { this->close_in_destructor(typeid(ForkingMixIn)); }
 
   void process_request(Request& request, const Address& client_address) override {
     this->start_child(request, client_address);
   }
   /// At most max_children; those that ended have been waited for.
   std::vector<pid_t> active_children() const { return this->children(); }
-
- protected:
-  const std::type_info& known_type() const noexcept override { return typeid(ForkingMixIn); }
-  bool wraps_hooks() const noexcept override { return typeid(Server) != Server::known_type(); }
 };
 
 using ThreadingTCPServer = ThreadingMixIn<TCPServer>;
@@ -296,4 +278,3 @@ using ForkingUnixStreamServer = ForkingMixIn<UnixStreamServer>;
 using ForkingUnixDatagramServer = ForkingMixIn<UnixDatagramServer>;
 
 }  // namespace thinsock
-#pragma GCC visibility pop

@@ -1,10 +1,11 @@
 // thinsock/stream.hpp - a socket as a buffered std::iostream: what Socket::makefile returns.
 //
-// Reading first sends what has been written, as std::cin does with std::cout. A failure sets
-// badbit, as streams do, and error() says why; with exceptions(std::ios::badbit) the typed Error is
-// thrown. After a timeout clear() the stream and go on: no byte that came or was written is lost,
-// but for the part of a line or number that std::getline or >> had already taken (readline and read
-// leave theirs unread). The timeout is the Socket's and counts for each receive and each flush.
+// Before a read waits for the peer, it sends what has been written, as std::cin flushes std::cout.
+// A failure sets badbit, as in every stream, and error() gives the reason; with
+// exceptions(std::ios::badbit) the Error itself is thrown. After a timeout, clear() the stream and
+// go on: no byte that arrived or was written is lost, except the part of a line or number that
+// std::getline or >> had already extracted (readline and read leave such a part unread). The
+// timeout is that of the Socket and limits each receive and each flush.
 #pragma once
 
 #include <istream>
@@ -16,26 +17,32 @@
 
 #include "thinsock/socket.hpp"
 
-#pragma GCC visibility push(default)  // The library hides all else.
 namespace thinsock {
 
-/// The buffers of a SocketStream, over a Socket of its own or another's.
+/// The buffers of a SocketStream, over a Socket that it owns (Socket&&) or that the caller owns
+/// (Socket&), which then has to outlive it.
 class SocketBuf : public std::streambuf {
  public:
-  /// mode holds "r", "w" or both, and perhaps Python's "b"; else std::invalid_argument. What it
-  /// does not allow fails with EBADF. rbufsize is how much is received at once; a wbufsize of 0
-  /// sends every write as it is.
+  /// mode consists of "r", "w" or both, and perhaps Python's "b"; anything else throws
+  /// std::invalid_argument. To read or write without that mode fails with EBADF. rbufsize and
+  /// wbufsize are the sizes of the two buffers in bytes; with a wbufsize of 0 every write is sent
+  /// at once.
   SocketBuf(Socket& sk, std::string_view mode, std::size_t rbufsize, std::size_t wbufsize);
   SocketBuf(Socket&& sk, std::string_view mode, std::size_t rbufsize, std::size_t wbufsize);
-  /// Sends what is left, as far as that goes, unless it has failed before.
+  /// Sends what is still buffered, unless the last attempt to send has failed. Ignores errors; to
+  /// learn of them, call close() or flush the stream first.
   ~SocketBuf() override;
 
   Socket& socket() noexcept { return *sk_; }
+  /// Why the last receive or send failed; no error if it did not.
   std::error_code error() const noexcept { return error_; }
-  void belong_to(const std::ios* stream) noexcept { stream_ = stream; }
-  /// Sends what is left and closes the Socket.
+  /// Sets the stream whose unitbuf and exceptions() decide how a failed sync() is reported; none at
+  /// first. The stream must exist whenever sync() is called.
+  void set_stream(const std::ios* stream) noexcept { stream_ = stream; }
+  /// Sends what is still buffered, and closes the Socket even if that fails.
   void close();
-  /// The next line with its '\n'; without, if the limit or the end of the stream comes first.
+  /// The next line with its '\n', or without it if `limit` bytes or the end of the stream come
+  /// first.
   std::string line(std::size_t limit);
 
  protected:
@@ -49,28 +56,29 @@ class SocketBuf : public std::streambuf {
   std::size_t receive(MutableBuffer buffer);
   bool receive_more();
   void check_mode(bool allowed, const char* operation);
-  void take(char* data, std::size_t size);
+  void take_buffered(char* data, std::size_t size);
   void flush();
-  void keep(std::string_view more, std::size_t room);
+  void rebuild_put_area(std::string_view more, std::size_t capacity);
 
-  Socket own_{std::nullopt};
+  Socket owned_socket_{std::nullopt};  // Not open if the Socket is the caller's.
   Socket* sk_;
   const std::ios* stream_ = nullptr;
   std::error_code error_;
   std::size_t wbufsize_;
-  bool reads_, writes_;
-  bool unsent_ = false;  // Sending has failed, and was not tried again since.
-  std::string in_, out_;
+  bool can_read_, can_write_;
+  bool send_failed_ = false;  // The last attempt to send did not send everything.
+  std::string in_, out_;      // The memory of the get area and of the put area.
 };
 
-/// A buffered stream that owns its socket: the one moved into it, or with makefile a duplicate, so
-/// that the connection stays open until the last of them is closed, as in Python. Given a Socket
-/// that is not moved it uses that, which has to outlive it and costs no descriptor.
+/// A buffered stream that owns its Socket: the one moved into it or, from makefile, a duplicate, so
+/// that the connection stays open until the last of them is closed, as in Python. A Socket that is
+/// passed without moving it is used but not owned: it has to outlive the stream, and no further
+/// descriptor is needed.
 class SocketStream : public std::iostream {
  public:
   static constexpr std::size_t kBufferSize = 8192;
 
-  /// A closed one: reading and writing fail. For a member that is assigned to later.
+  /// A closed stream, on which reading and writing fail: for a member that is assigned later.
   SocketStream() : std::iostream(nullptr) {}
   explicit SocketStream(Socket& sk, std::string_view mode = "rw",
                         std::size_t rbufsize = kBufferSize, std::size_t wbufsize = kBufferSize);
@@ -79,26 +87,27 @@ class SocketStream : public std::iostream {
   SocketStream(SocketStream&& other) noexcept;
   SocketStream& operator=(SocketStream&& other) noexcept;
 
-  /// The next line with its '\n'; shorter than that where the peer ended the stream or after
-  /// `limit` bytes; empty at the end (eof()) or after a failure (error()), and then still to be
-  /// read.
+  /// The next line with its '\n', or without it if the peer ends the stream or `limit` bytes come
+  /// first. Empty at the end of the stream (eof()) and after a failure (error()); after a failure,
+  /// what arrived of the line remains to be read.
   std::string readline(std::size_t limit = std::string::npos);
 
   SocketBuf* rdbuf() const noexcept { return buf_.get(); }
-  /// Why the last read or write failed; none if it did not.
+  /// Why the last receive or send failed; no error if it did not.
   std::error_code error() const noexcept { return buf_ ? buf_->error() : std::error_code(); }
-  /// The stream's Socket: its timeout is set here. Not for one that is closed from the start.
+  /// The Socket under the stream, for example to set its timeout. Must not be called on a stream
+  /// that was constructed without a Socket.
   Socket& socket() noexcept { return buf_->socket(); }
-  /// Sends what is left and closes.
+  /// Sends what is still buffered, and closes the Socket (also one it does not own) even if that
+  /// fails.
   void close();
 
  private:
   explicit SocketStream(std::unique_ptr<SocketBuf> buf);
   template <class Action>
-  void guarded(const Action& action);
+  void set_badbit_on_error(const Action& action);
 
   std::unique_ptr<SocketBuf> buf_;
 };
 
 }  // namespace thinsock
-#pragma GCC visibility pop

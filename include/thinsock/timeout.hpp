@@ -1,6 +1,7 @@
 // thinsock/timeout.hpp - how long a call may block.
 //
-// Durations are known by their shape, so <chrono> is not included here: whoever writes `5s` has it.
+// Durations are recognised by their members, so that this header need not include <chrono>: code
+// that writes `5s` has included it.
 #pragma once
 
 #include <compare>
@@ -9,10 +10,9 @@
 #include <type_traits>
 #include <utility>
 
-#pragma GCC visibility push(default)  // The library hides all else.
 namespace thinsock {
 
-/// What a std::chrono::duration looks like from outside.
+/// A type with the members of std::chrono::duration.
 template <class D>
 concept Duration = requires(const D& duration) {
   typename D::rep;
@@ -21,9 +21,9 @@ concept Duration = requires(const D& duration) {
   D::period::den;
 };
 
-/// A length of time, or "wait for ever". Built from any duration (5s, 250ms, 0.5s) or std::nullopt,
-/// as Python's settimeout takes seconds or None. Kept in nanoseconds, rounded up: only a true zero
-/// is zero. Compares with durations and std::nullopt; "for ever" is the longest.
+/// A length of time, or "wait for ever". It is made from any duration (5s, 250ms, 0.5s) or from
+/// std::nullopt, as Python's settimeout takes seconds or None, and compares with both; "for ever"
+/// is the longest. Durations are rounded up to whole nanoseconds, so that only zero becomes zero.
 /// Throws std::invalid_argument if negative or NaN, std::out_of_range beyond 292 years.
 class Timeout {
  public:
@@ -32,7 +32,8 @@ class Timeout {
   template <Duration D>
   constexpr Timeout(const D& duration) : nanoseconds_(nanoseconds_of(duration)) {}
 
-  /// Rounds up to a whole number of D, so that a wait never turns into "do not wait".
+  /// Rounds up to a whole number of D, so that a short wait never becomes "do not wait"; "for ever"
+  /// becomes std::nullopt.
   template <Duration D>
   constexpr operator std::optional<D>() const {
     using Rep = typename D::rep;
@@ -41,11 +42,11 @@ class Timeout {
     if constexpr (!std::is_integral_v<Rep>) {
       return D(static_cast<Rep>(nanoseconds_) / static_cast<Rep>(kSecond) * den / num);
     } else {
-      // How many ticks there are to how many nanoseconds, in lowest terms.
+      // D ticks `ticks` times in every `span` nanoseconds, in lowest terms.
       constexpr std::int64_t common = common_divisor(den, kSecond);
-      constexpr std::int64_t ticks = den / common, per = kSecond / common * num;
-      const std::int64_t rest = nanoseconds_ % per * ticks;
-      return D(static_cast<Rep>(nanoseconds_ / per * ticks + rest / per + (rest % per != 0)));
+      constexpr std::int64_t ticks = den / common, span = kSecond / common * num;
+      const std::int64_t rest = nanoseconds_ % span * ticks;
+      return D(static_cast<Rep>(nanoseconds_ / span * ticks + rest / span + (rest % span != 0)));
     }
   }
 
@@ -77,11 +78,10 @@ class Timeout {
     }
   }
 
-  /// The one place that refuses.
+  // Checks as well as rounds: everything that this class throws comes from here.
   static std::int64_t rounded_up(long double nanoseconds);
 
   std::int64_t nanoseconds_;
 };
 
 }  // namespace thinsock
-#pragma GCC visibility pop

@@ -4,7 +4,8 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "../system/syscall.hpp"
+#include "../system/result.hpp"
+#include "packet_info.hpp"
 
 namespace thinsock {
 
@@ -17,7 +18,17 @@ RequestContext::RequestContext(Socket& socket, const Request& source, const Addr
       client_address(client),
       server(its_server) {}
 
-const RequestContext& RequestContext::none() noexcept { std::terminate(); }
+void RequestContext::reply(ConstBuffer data) const {
+  if (request.type() == SOCK_STREAM) {
+    request.sendall(data);
+  } else if (local_address.size() == 0) {
+    request.sendto(data, client_address);
+  } else {
+    request.sendmsg({data}, {leaving_from(local_address)}, 0, client_address);
+  }
+}
+
+const RequestContext& RequestContext::unreachable() noexcept { std::terminate(); }
 
 void BaseRequestHandler::run() {
   try {
@@ -27,7 +38,7 @@ void BaseRequestHandler::run() {
     failed_ = true;
     try {
       finish();
-    } catch (...) {  // What came first is the cause.
+    } catch (...) {  // The first exception is the cause, and only that is reported.
     }
     rethrow();
   }
@@ -36,7 +47,8 @@ void BaseRequestHandler::run() {
 
 void BaseRequestHandler::rethrow() { throw; }
 
-// Streams throw the reason once, and after that no more than that there was one.
+// Only the call that fails throws its Error. Every later call on that stream throws a mere
+// std::ios_base::failure, in whose place this throws the Error again.
 void StreamRequestHandler::rethrow() try { throw; } catch (const std::ios_base::failure&) {
   if (rfile.error()) fail(rfile.error(), "write " + client_address.str());
   throw;
@@ -45,13 +57,12 @@ void StreamRequestHandler::rethrow() try { throw; } catch (const std::ios_base::
 void StreamRequestHandler::setup() {
   if (connection.type() != SOCK_STREAM) {
     throw std::invalid_argument(
-        "a StreamRequestHandler needs a connection: for datagrams there is "
-        "DatagramRequestHandler");
+        "StreamRequestHandler needs a stream socket; use DatagramRequestHandler for datagrams");
   }
   if (timeout != std::nullopt) connection.settimeout(timeout);
   if (disable_nagle_algorithm) connection.set_nodelay();
   rfile = SocketStream(connection, "rw", rbufsize, wbufsize);
-  rfile.rdbuf()->belong_to(&wfile);
+  rfile.rdbuf()->set_stream(&wfile);
   wfile.rdbuf(rfile.rdbuf());
   rfile.exceptions(std::ios::badbit);
   wfile.exceptions(std::ios::badbit);

@@ -1,6 +1,9 @@
+#include <chrono>
 #include <stdexcept>
 
-#include "serving.hpp"
+#include "../socket/listener.hpp"
+#include "bound_path.hpp"
+#include "thinsock/socketserver.hpp"
 
 using std::chrono::nanoseconds;
 
@@ -18,7 +21,7 @@ TCPServer::TCPServer(AddressLike address, RequestHandler handler, const ServerOp
   open();
 }
 
-TCPServer::~TCPServer() { close_in_destructor(); }
+TCPServer::~TCPServer() { close_in_destructor(typeid(TCPServer)); }
 
 // A name is looked up as IPv4, as Python does, and as IPv6 only if it has no such address; the
 // other way round for dualstack_ipv6.
@@ -49,7 +52,7 @@ void TCPServer::server_bind() {
   if (options.allow_reuse_address) socket.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1);
   prepare_listener(socket, options.allow_reuse_port, options.dualstack_ipv6);
   if (socket.family() == AF_UNIX) {
-    bind_path();
+    path_ = std::make_unique<BoundPath>(socket, server_address, options.replace_stale_path);
   } else {
     socket.bind(server_address);
   }
@@ -66,38 +69,20 @@ std::pair<Request, Address> TCPServer::get_request() {
   return {Request{.socket = std::move(connection)}, client_address};
 }
 
-std::error_code TCPServer::try_request(Request& request, Address& client_address) {
-  std::error_code error;
-  if (pollfd entry{socket.fileno(), POLLIN, 0};
-      !TCPServer::takes_side_by_side() && once([&] { return ::poll(&entry, 1, 0); }) == 0) {
-    return code_of(-EAGAIN);
-  }
-  Accepted accepted = socket.accept(error);
-  request.socket = std::move(accepted.socket);
-  client_address = accepted.address;
-  return error;
-}
-
-// With a timeout of the owner's accept would wait for it, and change the listener's mode.
-bool TCPServer::takes_side_by_side() const noexcept {
-  return socket.gettimeout() == nanoseconds(0);
-}
-
 // A listener's zero says nothing about how long to wait for it.
 Timeout TCPServer::own_timeout() const noexcept {
   const Timeout own = socket.gettimeout();
   return own == nanoseconds(0) ? Timeout() : own;
 }
 
-// What stays the parent's alone. A datagram is answered by the server's own socket.
+// A child keeps the request and nothing else. A datagram is answered by the server's own socket.
 void TCPServer::forget_in_child() noexcept {
-  path_id_ = {};
   if (socket_type() == SOCK_STREAM) Socket(std::move(socket));
 }
 
 void TCPServer::close_socket() noexcept {
-  remove_path();  // While nobody can find it stale and take it over.
   Socket(std::move(socket));
+  path_.reset();
 }
 
 }  // namespace thinsock

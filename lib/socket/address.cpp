@@ -21,19 +21,21 @@ namespace {
 constexpr std::size_t kPathOffset = offsetof(sockaddr_un, sun_path);
 constexpr std::size_t kPathMax = sizeof(sockaddr_un) - kPathOffset;
 
-// A path ends in a NUL; an abstract name starts with one and may fill all the room.
+// sun_path has to hold the NUL that ends a path. An abstract name starts with a NUL and may fill
+// sun_path, because the size of the address tells where it ends.
 void check_path(std::string_view path) {
   const bool abstract = path.starts_with('\0');
   if (path.size() > (abstract ? kPathMax : kPathMax - 1)) {
-    throw std::invalid_argument("a Unix path has at most 107 bytes, not " +
-                                std::to_string(path.size()));
+    throw std::invalid_argument(
+        "a Unix path must have at most 107 bytes (an abstract name 108), not " +
+        std::to_string(path.size()));
   }
   if (!abstract && path.find('\0') != std::string_view::npos) {
     throw std::invalid_argument("a Unix path must not contain a NUL");
   }
 }
 
-Address from_path(std::string_view path) {
+Address unix_address(std::string_view path) {
   sockaddr_un raw{};
   raw.sun_family = AF_UNIX;
   path.copy(raw.sun_path, path.size());
@@ -41,7 +43,7 @@ Address from_path(std::string_view path) {
   return address_from(raw, kPathOffset + path.size() + terminated);
 }
 
-std::string name_of(int family) {
+std::string family_name(int family) {
   switch (family) {
     case AF_INET:
       return "AF_INET";
@@ -60,12 +62,12 @@ std::string host_and_port(std::string_view host, int port) {
   return text.append(host).append(bracketed ? "]:" : ":").append(std::to_string(port));
 }
 
-std::string path_text(std::string_view path) {
+std::string printable_path(std::string_view path) {
   if (!path.starts_with('\0')) return std::string(path);
   return '@' + std::string(path.substr(1));
 }
 
-Address ipv4(in_addr host, int port) {
+Address ipv4_address(in_addr host, int port) {
   sockaddr_in raw{};
   raw.sin_family = AF_INET;
   raw.sin_addr = host;
@@ -73,7 +75,8 @@ Address ipv4(in_addr host, int port) {
   return address_from(raw);
 }
 
-Address ipv6(const in6_addr& host, int port, std::uint32_t flowinfo, std::uint32_t scope_id) {
+Address ipv6_address(const in6_addr& host, int port, std::uint32_t flowinfo,
+                     std::uint32_t scope_id) {
   sockaddr_in6 raw{};
   raw.sin6_family = AF_INET6;
   raw.sin6_addr = host;
@@ -83,24 +86,26 @@ Address ipv6(const in6_addr& host, int port, std::uint32_t flowinfo, std::uint32
   return address_from(raw);
 }
 
-// A name, or a numeric host with a scope.
-Address looked_up(std::string_view host, int port, std::uint32_t flowinfo, std::uint32_t scope_id,
-                  int family, int type, int proto, int flags) {
+// For what inet_pton cannot parse: a name, or a numeric host with a scope ("fe80::1%eth0").
+Address look_up(std::string_view host, int port, std::uint32_t flowinfo, std::uint32_t scope_id,
+                int family, int type, int proto, int flags) {
   const Address found = getaddrinfo(host, port, family, type, proto, flags).at(0).address;
   if (found.family() != AF_INET6) return found;
   const auto raw = raw_of<sockaddr_in6>(found);
-  return ipv6(raw.sin6_addr, port, flowinfo, scope_id != 0 ? scope_id : raw.sin6_scope_id);
+  return ipv6_address(raw.sin6_addr, port, flowinfo, scope_id != 0 ? scope_id : raw.sin6_scope_id);
 }
 
-Address host_address(const std::string& host, int port, std::uint32_t flowinfo,
-                     std::uint32_t scope_id, int family, int type, int proto, int flags) {
+Address parse_or_look_up(const std::string& host, int port, std::uint32_t flowinfo,
+                         std::uint32_t scope_id, int family, int type, int proto, int flags) {
   in_addr v4;
   in6_addr v6;
-  if (family != AF_INET6 && ::inet_pton(AF_INET, host.c_str(), &v4) == 1) return ipv4(v4, port);
-  if (family != AF_INET && ::inet_pton(AF_INET6, host.c_str(), &v6) == 1) {
-    return ipv6(v6, port, flowinfo, scope_id);
+  if (family != AF_INET6 && ::inet_pton(AF_INET, host.c_str(), &v4) == 1) {
+    return ipv4_address(v4, port);
   }
-  return looked_up(host, port, flowinfo, scope_id, family, type, proto, flags);
+  if (family != AF_INET && ::inet_pton(AF_INET6, host.c_str(), &v6) == 1) {
+    return ipv6_address(v6, port, flowinfo, scope_id);
+  }
+  return look_up(host, port, flowinfo, scope_id, family, type, proto, flags);
 }
 
 }  // namespace
@@ -111,11 +116,11 @@ Address::Address(std::string_view host, int port, std::uint32_t flowinfo, std::u
 
 Address::Address(std::string_view path) {
   check_path(path);
-  *this = from_path(path);
+  *this = unix_address(path);
 }
 
 Address::Address(const sockaddr* data, socklen_t size) {
-  if (size > capacity()) throw std::invalid_argument("no address is longer than 128 bytes");
+  if (size > capacity()) throw std::invalid_argument("an address must have at most 128 bytes");
   if (size > 0) std::memcpy(bytes_, data, size);
   size_ = size;
 }
@@ -172,18 +177,18 @@ std::string Address::str() const {
       return host_and_port(text, port());
     }
     case AF_UNIX:
-      return path_text(path());
+      return printable_path(path());
     case AF_UNSPEC:
       return {};
     default:
-      return name_of(family()) + ", " + std::to_string(size_) + " bytes";
+      return family_name(family()) + ", " + std::to_string(size_) + " bytes";
   }
 }
 
-std::string_view Address::significant() const noexcept {
+std::string_view Address::compared_bytes() const noexcept {
   if (family() == AF_UNIX) return path();
-  const std::string_view all(reinterpret_cast<const char*>(bytes_), size_);
-  return family() == AF_INET ? all.substr(0, offsetof(sockaddr_in, sin_zero)) : all;
+  const std::string_view bytes(reinterpret_cast<const char*>(bytes_), size_);
+  return family() == AF_INET ? bytes.substr(0, offsetof(sockaddr_in, sin_zero)) : bytes;
 }
 
 std::ostream& operator<<(std::ostream& out, const Address& address) { return out << address.str(); }
@@ -211,28 +216,28 @@ int AddressLike::family() const noexcept {
 
 Address AddressLike::resolve(int family, int type, int proto, int flags) const {
   Address storage;
-  return meant_on(family, type, proto, flags, storage);
+  return resolve_into(family, type, proto, flags, storage);
 }
 
-const Address& AddressLike::meant_on(int family, int type, int proto, int flags,
-                                     Address& storage) const {
-  if (empty()) throw std::invalid_argument("an address is missing");
-  const bool any = family == AF_UNSPEC;
+const Address& AddressLike::resolve_into(int family, int type, int proto, int flags,
+                                         Address& storage) const {
+  if (empty()) throw std::invalid_argument("this call needs an address");
+  const bool any_family = family == AF_UNSPEC;
   const bool broadcast = kind_ == Kind::host && text_ == "<broadcast>";
   const bool fits = kind_ == Kind::host
-                        ? (any || is_internet(family)) && !(broadcast && family == AF_INET6)
-                        : any || this->family() == family || this->family() == AF_UNSPEC;
-  if (!fits) throw std::invalid_argument(str() + " is no address for " + name_of(family));
+                        ? (any_family || is_internet(family)) && !(broadcast && family == AF_INET6)
+                        : any_family || this->family() == family || this->family() == AF_UNSPEC;
+  if (!fits) throw std::invalid_argument(str() + " is not an address of " + family_name(family));
 
   if (kind_ == Kind::address) return *address_;
-  if (kind_ == Kind::path) return storage = from_path(text_);
-  if (broadcast) return storage = ipv4({INADDR_BROADCAST}, port_);
+  if (kind_ == Kind::path) return storage = unix_address(text_);
+  if (broadcast) return storage = ipv4_address({INADDR_BROADCAST}, port_);
   if (!text_.empty()) {
-    return storage = host_address(std::string(text_), port_, flowinfo_, scope_id_, family, type,
-                                  proto, flags);
+    return storage = parse_or_look_up(std::string(text_), port_, flowinfo_, scope_id_, family, type,
+                                      proto, flags);
   }
-  if (family == AF_INET6) return storage = ipv6(in6addr_any, port_, flowinfo_, scope_id_);
-  return storage = ipv4({INADDR_ANY}, port_);
+  if (family == AF_INET6) return storage = ipv6_address(in6addr_any, port_, flowinfo_, scope_id_);
+  return storage = ipv4_address({INADDR_ANY}, port_);
 }
 
 std::string AddressLike::str() const {
@@ -240,7 +245,7 @@ std::string AddressLike::str() const {
     case Kind::host:
       return host_and_port(text_, port_);
     case Kind::path:
-      return path_text(text_);
+      return printable_path(text_);
     case Kind::address:
       return address_->str();
     default:

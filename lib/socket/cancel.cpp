@@ -1,43 +1,59 @@
 #include "thinsock/cancel.hpp"
 
-#include <optional>
+#include <pthread.h>
 
-#include "../system/syscall.hpp"
-#include "thinsock/message.hpp"
+#include "../system/deadline.hpp"
+#include "../system/scope.hpp"
 
 namespace thinsock {
 
-// Members are destroyed last to first: no callback runs any more when the descriptor is closed.
-struct CancelScope::State : Wakeup {
+namespace {
+
+// The child process goes on in the scopes of the thread that forked, with a bell of its own.
+void part_in_child() noexcept {
+  if (scope_bell != nullptr) scope_bell->part_from_parent();
+}
+
+// This thread's bell, which all its scopes share. The scopes own it, since a stop may still be
+// under way when the thread ends.
+std::shared_ptr<const Bell> bell_of_this_thread() {
+  static const int registered = ::pthread_atfork(nullptr, nullptr, part_in_child);
+  static thread_local struct Owner {
+    ~Owner() { scope_bell = nullptr; }
+    std::shared_ptr<const Bell> bell = std::make_shared<const Bell>();
+  } owner;
+  scope_bell = owner.bell.get();
+  (void)registered;
+  return owner.bell;
+}
+
+}  // namespace
+
+struct CancelScope::State : Scope {
   State(std::stop_token token, Timeout timeout)
-      : Wakeup{descriptor_for(token), Deadline(timeout).end(), wakeup},
-        on_stop(std::move(token), Raise{this}) {
-    if (outer != nullptr) {
-      on_outer_stop.emplace(static_cast<State*>(outer)->either.get_token(), Raise{this});
-    }
-    wakeup = this;
+      : Scope{Deadline(timeout).end()},
+        bell(token.stop_possible() ? bell_of_this_thread() : nullptr),
+        on_stop(std::move(token), Stop{this}) {
+    outer = std::exchange(current_scope, this);
   }
-  ~State() { wakeup = outer; }
-
-  // Nothing but the time can end a scope that knows of no stop.
-  static int descriptor_for(const std::stop_token& token) {
-    if (!token.stop_possible() && (wakeup == nullptr || wakeup->fd == -1)) return -1;
-    return static_cast<int>(check(open_wakeup(), "CancelScope"));
+  // Scopes may end in any order.
+  ~State() {
+    Scope** link = &current_scope;
+    while (*link != nullptr && *link != this) link = &(*link)->outer;
+    if (*link == this) *link = outer;
   }
 
-  struct Raise {
+  struct Stop {
     State* state;
     void operator()() const noexcept {
-      state->raised = true;
-      raise_wakeup(state->fd);
-      state->either.request_stop();
+      state->stopped = true;
+      if (state->bell) state->bell->ring();
     }
   };
 
-  Descriptor owner{fd};
-  std::stop_source either;  // For the scopes within this one.
-  std::stop_callback<Raise> on_stop;
-  std::optional<std::stop_callback<Raise>> on_outer_stop;
+  // Members are destroyed last to first: no callback runs any more when the bell goes.
+  const std::shared_ptr<const Bell> bell;
+  const std::stop_callback<Stop> on_stop;
 };
 
 CancelScope::CancelScope(std::stop_token token, Timeout timeout)

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "../system/syscall.hpp"
+#include "../system/waiting.hpp"
 #include "thinsock/resolve.hpp"
 #include "thinsock/socket.hpp"
 
@@ -15,7 +15,8 @@ namespace thinsock {
 
 namespace {
 
-// One call of create_connection: the addresses it may try, and what came of those it did.
+// One call of create_connection: the addresses to try, the attempts under way, and why the others
+// failed.
 class Connector {
  public:
   Connector(const AddressLike& address, Timeout timeout, const AddressLike& source)
@@ -29,145 +30,149 @@ class Connector {
     }
   }
 
-  bool has_choice() const { return addresses_.size() > 1; }
-  Socket one_by_one();
-  Socket side_by_side(Timeout delay);
+  bool has_several_addresses() const { return addresses_.size() > 1; }
+  Socket connect_in_turn();
+  Socket connect_in_parallel(Timeout delay);
 
  private:
   struct Attempt {
     Socket sk;
-    AddressInfo to;
+    AddressInfo target;
   };
 
-  Socket socket_for(const AddressInfo& to, Timeout timeout) const;
-  Timeout share(std::size_t tries);
+  Socket socket_for(const AddressInfo& target, Timeout timeout) const;
+  Timeout time_share(std::size_t addresses_left);
   void interleave_families();
-  void start(const AddressInfo& to);
-  Result wait_for_any(Timeout turn, std::vector<pollfd>& entries);
-  Socket finished(Socket sk) const;
-  void note(const AddressInfo& to, std::error_code reason);
-  [[noreturn]] void give_up() const;
+  void start_attempt(const AddressInfo& target);
+  Result wait_for_any(Timeout delay, std::vector<pollfd>& entries);
+  Socket with_timeout(Socket sk) const;
+  void add_failure(const AddressInfo& target, std::error_code error);
+  [[noreturn]] void fail_with_all_reasons() const;
 
   const AddressLike& address_;
   const AddressLike& source_;
   Timeout timeout_;
   Deadline deadline_;
   std::vector<AddressInfo> addresses_;
-  std::vector<Attempt> running_;
-  std::error_code last_;
+  std::vector<Attempt> attempts_;
+  std::error_code last_error_;
   std::string reasons_;
 };
 
-Socket Connector::socket_for(const AddressInfo& to, Timeout timeout) const {
-  Socket sk(to.family, to.type, to.proto);
+Socket Connector::socket_for(const AddressInfo& target, Timeout timeout) const {
+  Socket sk(target.family, target.type, target.proto);
   sk.settimeout(timeout);
-  if (source_.family() != AF_UNSPEC && source_.family() != to.family) {
+  if (source_.family() != AF_UNSPEC && source_.family() != target.family) {
     fail(code_of(-EAFNOSUPPORT), "bind " + source_.str());
   }
   if (!source_.empty()) sk.bind(source_);
   return sk;
 }
 
-Socket Connector::finished(Socket sk) const {
+Socket Connector::with_timeout(Socket sk) const {
   sk.settimeout(timeout_);
   return sk;
 }
 
-void Connector::note(const AddressInfo& to, std::error_code reason) {
-  last_ = reason;
+void Connector::add_failure(const AddressInfo& target, std::error_code error) {
+  last_error_ = error;
   if (!reasons_.empty()) reasons_ += "; ";
-  reasons_ += to.address.str() + ": " + reason.message();
+  reasons_ += target.address.str() + ": " + error.message();
 }
 
-void Connector::give_up() const {
-  const bool one = addresses_.size() == 1;
-  fail(last_, "connect " + (one ? addresses_.front().address.str()
-                                : address_.str() + " (" + reasons_ + ')'));
+void Connector::fail_with_all_reasons() const {
+  const bool only_one = addresses_.size() == 1;
+  fail(last_error_, "connect " + (only_one ? addresses_.front().address.str()
+                                           : address_.str() + " (" + reasons_ + ')'));
 }
 
-// An even part of what is left, so that no dead address uses up the budget of those behind it.
-Timeout Connector::share(std::size_t tries) {
+// An equal share of the remaining time for each address that is left, so that an address which does
+// not answer leaves time for those after it.
+Timeout Connector::time_share(std::size_t addresses_left) {
   if (deadline_.never() || deadline_.at_once()) return timeout_;
-  return std::max(deadline_.remaining() / static_cast<long>(tries), nanoseconds(1));
+  return std::max(deadline_.remaining() / static_cast<long>(addresses_left), nanoseconds(1));
 }
 
-Socket Connector::one_by_one() {
+Socket Connector::connect_in_turn() {
   for (std::size_t left = addresses_.size(); left > 0; --left) {
-    const AddressInfo& to = addresses_[addresses_.size() - left];
+    const AddressInfo& target = addresses_[addresses_.size() - left];
     try {
-      Socket sk = socket_for(to, share(left));
-      sk.connect(to.address);
-      return finished(std::move(sk));
+      Socket sk = socket_for(target, time_share(left));
+      sk.connect(target.address);
+      return with_timeout(std::move(sk));
     } catch (const Error& error) {
       if (addresses_.size() == 1) throw;
       const Result stop = interrupted();
-      note(to, stop < 0 ? code_of(stop) : error.code());
+      add_failure(target, stop < 0 ? code_of(stop) : error.code());
       if (stop < 0) break;
     }
   }
-  give_up();
+  fail_with_all_reasons();
 }
 
-// By turns, from the family that the resolver put first.
+// Orders the addresses so that IPv6 and IPv4 alternate, starting with the family that the resolver
+// put first.
 void Connector::interleave_families() {
   const int first = addresses_.front().family;
   const auto others =
       std::stable_partition(addresses_.begin(), addresses_.end(),
-                            [&](const AddressInfo& to) { return to.family == first; });
-  std::vector<AddressInfo> mixed;
+                            [&](const AddressInfo& target) { return target.family == first; });
+  std::vector<AddressInfo> interleaved;
   for (auto a = addresses_.begin(), b = others; a != others || b != addresses_.end();) {
-    if (a != others) mixed.push_back(*a++);
-    if (b != addresses_.end()) mixed.push_back(*b++);
+    if (a != others) interleaved.push_back(*a++);
+    if (b != addresses_.end()) interleaved.push_back(*b++);
   }
-  addresses_ = std::move(mixed);
+  addresses_ = std::move(interleaved);
 }
 
-void Connector::start(const AddressInfo& to) {
+void Connector::start_attempt(const AddressInfo& target) {
   try {
-    Socket sk = socket_for(to, nanoseconds(0));
-    const std::error_code result = sk.connect_ex(to.address);
-    if (result && result != std::errc::operation_in_progress) return note(to, result);
-    running_.push_back({std::move(sk), to});
+    Socket sk = socket_for(target, nanoseconds(0));
+    const std::error_code error = sk.connect_ex(target.address);
+    if (error && error != std::errc::operation_in_progress) return add_failure(target, error);
+    attempts_.push_back({std::move(sk), target});
   } catch (const Error& error) {
-    note(to, error.code());
+    add_failure(target, error.code());
   }
 }
 
-// Waits until one of the running attempts is decided, or the next one's turn has come.
-Result Connector::wait_for_any(Timeout turn, std::vector<pollfd>& entries) {
+// Waits until an attempt has succeeded or failed, but no longer than the delay after which the next
+// attempt starts.
+Result Connector::wait_for_any(Timeout delay, std::vector<pollfd>& entries) {
   entries.clear();
-  for (const Attempt& attempt : running_) entries.push_back({attempt.sk.fileno(), POLLOUT, 0});
-  entries.push_back({});
+  for (const Attempt& attempt : attempts_) entries.push_back({attempt.sk.fileno(), POLLOUT, 0});
+  entries.push_back({});  // wait_any needs a free entry.
   const Timeout left = deadline_.never() ? Timeout() : Timeout(deadline_.remaining());
-  Deadline until(std::min(left, turn));
-  return wait_any(entries.data(), running_.size(), until);
+  Deadline until(std::min(left, delay));
+  return wait_any(entries.data(), attempts_.size(), until);
 }
 
-// RFC 8305, section 5: staggered attempts, each free to use the whole budget.
-Socket Connector::side_by_side(Timeout delay) {
+// Happy Eyeballs (RFC 8305, section 5): starts a further attempt after each delay, or as soon as
+// one has failed. Each attempt may use the whole timeout.
+Socket Connector::connect_in_parallel(Timeout delay) {
   interleave_families();
   std::vector<pollfd> entries;
-  for (auto next = addresses_.cbegin(); next != addresses_.cend() || !running_.empty();) {
-    if (next != addresses_.cend()) start(*next++);
-    if (running_.empty()) continue;
+  for (auto next = addresses_.cbegin(); next != addresses_.cend() || !attempts_.empty();) {
+    if (next != addresses_.cend()) start_attempt(*next++);
+    if (attempts_.empty()) continue;
     const Result ready = wait_for_any(next != addresses_.cend() ? delay : Timeout(), entries);
-    for (std::size_t i = 0; i < running_.size() && ready == 0;) {
-      const int error = entries[i].revents ? running_[i].sk.getsockopt(SOL_SOCKET, SO_ERROR) : 0;
-      if (entries[i].revents && error == 0) return finished(std::move(running_[i].sk));
+    for (std::size_t i = 0; i < attempts_.size() && ready == 0;) {
+      const int error = entries[i].revents ? attempts_[i].sk.getsockopt(SOL_SOCKET, SO_ERROR) : 0;
+      if (entries[i].revents && error == 0) return with_timeout(std::move(attempts_[i].sk));
       if (error == 0) {
         ++i;
         continue;
       }
-      note(running_[i].to, code_of(-error));
-      running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(i));
+      add_failure(attempts_[i].target, code_of(-error));
+      attempts_.erase(attempts_.begin() + static_cast<std::ptrdiff_t>(i));
       entries.erase(entries.begin() + static_cast<std::ptrdiff_t>(i));
     }
     const Result stop = deadline_.over() ? -ETIMEDOUT : interrupted();
     if (stop == 0) continue;
-    for (const Attempt& attempt : running_) note(attempt.to, code_of(stop));
+    for (const Attempt& attempt : attempts_) add_failure(attempt.target, code_of(stop));
     break;
   }
-  give_up();
+  fail_with_all_reasons();
 }
 
 }  // namespace
@@ -176,9 +181,10 @@ Socket create_connection(AddressLike address, Timeout timeout, AddressLike sourc
                          Timeout happy_eyeballs_delay) {
   if (const Result stop = interrupted(); stop < 0) fail(code_of(stop), "connect " + address.str());
   Connector connector(address, timeout, source);
-  const bool races = happy_eyeballs_delay != std::nullopt && timeout != nanoseconds(0);
-  return races && connector.has_choice() ? connector.side_by_side(happy_eyeballs_delay)
-                                         : connector.one_by_one();
+  const bool in_parallel = happy_eyeballs_delay != std::nullopt && timeout != nanoseconds(0) &&
+                           connector.has_several_addresses();
+  return in_parallel ? connector.connect_in_parallel(happy_eyeballs_delay)
+                     : connector.connect_in_turn();
 }
 
 }  // namespace thinsock

@@ -2,9 +2,6 @@
 
 #include <netdb.h>
 
-#include "../system/syscall.hpp"
-#include "thinsock/resolve.hpp"
-
 namespace thinsock {
 
 namespace {
@@ -20,13 +17,6 @@ class ResolveCategory : public std::error_category {
 const std::error_category& resolve_category() noexcept {
   static const ResolveCategory category;
   return category;
-}
-
-void fail(std::error_code code, const std::string& what, std::size_t transferred) {
-  if (code.category() == resolve_category() || code.category() == host_category())
-    throw ResolveError(code, what, transferred);
-  if (code == std::errc::timed_out) throw TimeoutError(code, what, transferred);
-  throw Error(code, what, transferred);
 }
 
 }  // namespace thinsock

@@ -5,7 +5,7 @@
 #include <climits>
 #include <memory>
 
-#include "../system/syscall.hpp"
+#include "transfer.hpp"
 
 namespace thinsock {
 
@@ -113,11 +113,32 @@ class Control {
   Message message_;
 };
 
-}  // namespace
-
-void Descriptor::close() noexcept {
-  if (fd_ != -1) close_descriptor(detach());
+// One recvmsg(2). The size of the message is the whole datagram's.
+Result receive_message(const Socket& sk, Message& message, ListOf<MutableBuffer> buffers,
+                       std::size_t ancbufsize, int flags) {
+  Control control(ancbufsize);
+  Vector vector(buffers);
+  Address sender;
+  msghdr header{};
+  vector.into(header);
+  control.into(header);
+  header.msg_name = sender.data();
+  header.msg_namelen = Address::capacity();
+  // The kernel tells the whole length of datagrams only. Of a stream it would throw bytes away.
+  const int tell = sk.type() == SOCK_STREAM ? 0 : MSG_TRUNC;
+  Deadline deadline(sk.gettimeout());
+  const Result size =
+      Transfer::receiving(header, flags | tell | MSG_CMSG_CLOEXEC).over(sk.fileno(), deadline);
+  if (size < 0) return size;
+  message = std::move(control).message(header.msg_controllen);
+  sender.resize(header.msg_namelen);
+  message.flags = header.msg_flags & ~MSG_CMSG_CLOEXEC;
+  message.address = sender;
+  message.size = static_cast<std::size_t>(size);
+  return size;
 }
+
+}  // namespace
 
 std::size_t Socket::sendmsg(ListOf<ConstBuffer> buffers) { return sendmsg(buffers, {}); }
 
@@ -131,70 +152,33 @@ std::size_t Socket::sendmsg(ListOf<ConstBuffer> buffers, ListOf<Ancillary> ancda
   header.msg_controllen = control.size();
   Address storage;
   if (!address.empty()) {
-    storage = address.meant_on(family_, type_, 0, 0, storage);
+    storage = address.resolve_into(family_, type_, 0, 0, storage);
     header.msg_name = storage.data();
     header.msg_namelen = storage.size();
   }
   Deadline deadline(timeout_);
-  const Result sent = send_message(fd_, deadline, header, flags | MSG_NOSIGNAL);
-  if (sent < 0) fail(sent, "sendmsg");
-  return static_cast<std::size_t>(sent);
-}
-
-// One recvmsg(2), and what came beside the bytes; its size is the whole datagram's.
-long Socket::receive_message(Message& message, ListOf<MutableBuffer> buffers,
-                             std::size_t ancbufsize, int flags, Deadline& deadline) {
-  Control control(ancbufsize);
-  Vector vector(buffers);
-  Address sender;
-  msghdr header{};
-  // Only of datagrams the kernel tells the whole length; of a stream it would throw bytes away.
-  const int tell = type_ == SOCK_STREAM ? 0 : MSG_TRUNC;
-  const Result size = thinsock::receive(fd_, receive_timer_, timeout_, deadline,
-                                        flags | tell | MSG_CMSG_CLOEXEC, [&](int f) {
-                                          vector.into(header);
-                                          control.into(header);
-                                          header.msg_name = sender.data();
-                                          header.msg_namelen = Address::capacity();
-                                          return ::recvmsg(fd_, &header, f);
-                                        });
-  if (size < 0) return size;
-  message = std::move(control).message(header.msg_controllen);
-  sender.resize(header.msg_namelen);
-  message.flags = header.msg_flags & ~MSG_CMSG_CLOEXEC;
-  message.address = sender;
-  message.size = static_cast<std::size_t>(size);
-  return size;
+  return value_of(Transfer::sending(header, flags).over(fd_, deadline), "sendmsg", fd_);
 }
 
 Message Socket::recvmsg(std::size_t bufsize, std::size_t ancbufsize, int flags) {
-  Deadline deadline(timeout_);
-  const Result wanted = room_for(bufsize, flags, deadline);
-  if (wanted < 0) fail(wanted, "recvmsg");
-  const auto room = static_cast<std::size_t>(wanted);
+  const std::size_t room = room_for(bufsize, flags, family_, type_);
   const auto chunk = std::make_unique_for_overwrite<char[]>(room);
   if (flags & MSG_TRUNC) std::memset(chunk.get(), 0, room);
-  Message message;
-  const Result result =
-      receive_message(message, {{chunk.get(), room}}, ancbufsize, flags, deadline);
-  if (result < 0) fail(result, "recvmsg");
+  Message message = recvmsg_into({{chunk.get(), room}}, ancbufsize, flags);
   message.data.assign(chunk.get(), std::min(message.size, room));
   return message;
 }
 
 Message Socket::recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags) {
   Message message;
-  Deadline deadline(timeout_);
-  const Result result = receive_message(message, buffers, ancbufsize, flags, deadline);
-  if (result < 0) fail(result, "recvmsg");
+  value_of(receive_message(*this, message, buffers, ancbufsize, flags), "recvmsg", fd_);
   return message;
 }
 
 Message Socket::recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags,
                              std::error_code& error) {
   Message message;
-  Deadline deadline(timeout_);
-  error = code_of(receive_message(message, buffers, ancbufsize, flags, deadline));
+  error = code_of(receive_message(*this, message, buffers, ancbufsize, flags));
   return message;
 }
 

@@ -1,15 +1,19 @@
-// An Address as the kernel's own structs.
+// Converts between Address and the kernel's structs (sockaddr_in, sockaddr_in6, sockaddr_un).
 #pragma once
+
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cstring>
 
-#include "../system/syscall.hpp"
+#include "../system/result.hpp"
 #include "thinsock/address.hpp"
 
 namespace thinsock {
 
-/// The address as its family's own struct; the bytes beyond its size are zero.
+inline bool is_internet(int family) noexcept { return family == AF_INET || family == AF_INET6; }
+
+/// A copy of the address as a Raw, the struct of its family; bytes beyond address.size() are zero.
 template <class Raw>
 Raw raw_of(const Address& address) noexcept {
   Raw raw{};
@@ -17,17 +21,20 @@ Raw raw_of(const Address& address) noexcept {
   return raw;
 }
 
+/// The address in raw, of which only the first size bytes count.
 template <class Raw>
 Address address_from(const Raw& raw, std::size_t size = sizeof(Raw)) noexcept {
   Address address;
-  std::memcpy(address.data(), &raw, sizeof raw);  // All of it: tools look beyond the size.
+  // Copies the bytes beyond size too, because valgrind checks sun_path up to its NUL.
+  std::memcpy(address.data(), &raw, sizeof raw);
   address.resize(static_cast<socklen_t>(size));
   return address;
 }
 
+/// The type of getsockname(2) and getpeername(2).
 using NameCall = int(int, sockaddr*, socklen_t*) noexcept;
 
-/// getsockname(2) or getpeername(2).
+/// Stores the name that the call gives for fd; an empty Address if the call fails.
 inline Result name_into(Address& address, NameCall* call, int fd) noexcept {
   socklen_t size = Address::capacity();
   const Result result = once([&] { return call(fd, address.data(), &size); });

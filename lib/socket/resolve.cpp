@@ -11,7 +11,7 @@
 #include <memory>
 #include <stdexcept>
 
-#include "../system/syscall.hpp"
+#include "../system/result.hpp"
 
 namespace thinsock {
 
@@ -23,18 +23,20 @@ class HostCategory : public std::error_category {
   std::string message(int code) const override { return ::hstrerror(code); }
 };
 
-std::error_code code_of_resolver(int code) noexcept {
+// Has to be called before anything else can change errno.
+std::error_code resolver_error(int code) noexcept {
   return code == EAI_SYSTEM ? last_error() : std::error_code(code, resolve_category());
 }
 
-std::string without_nul(std::string_view text) {
+// A copy for libc, which would take the text only up to a NUL.
+std::string require_no_nul(std::string_view text) {
   if (text.find('\0') != std::string_view::npos) {
     throw std::invalid_argument("a host or service name must not contain a NUL");
   }
   return std::string(text);
 }
 
-// Read as libc reads it, which would go on to wrap 70000 to 4464.
+// Parses the port as libc does, because libc would wrap 70000 to 4464.
 void check_service(const std::string& service) {
   char* end = nullptr;
   const long port = std::strtol(service.c_str(), &end, 10);
@@ -44,41 +46,43 @@ void check_service(const std::string& service) {
   }
 }
 
-// Calls one of the _r functions of <netdb.h> with ever more room, until its answer fits. The entry
-// is null if there is none.
+// Calls one of the _r functions of <netdb.h> with a growing buffer until its answer fits. Returns
+// the call's errno value; entry stays null if nothing was found.
 template <class Entry, class Call>
-int with_room(std::vector<char>& room, Entry*& entry, const Call& call) {
-  for (room.resize(1024);; room.resize(2 * room.size())) {
-    const int code = call(room.data(), room.size(), &entry);
-    if (code != ERANGE) return code;
+int call_with_buffer(std::vector<char>& buffer, Entry*& entry, const Call& call) {
+  for (buffer.resize(1024);; buffer.resize(2 * buffer.size())) {
+    const int error = call(buffer.data(), buffer.size(), &entry);
+    if (error != ERANGE) return error;
   }
 }
 
-std::vector<std::string> all_of(char** list) {
+std::vector<std::string> strings_of(char** list) {
   std::vector<std::string> strings;
   while (*list != nullptr) strings.push_back(*list++);
   return strings;
 }
 
-// A database that cannot be read is another matter than one that has no such entry.
-void check_found(const void* entry, int error, int reason, const std::string& what) {
+// A database that cannot be read is an Error with its errno; an entry that does not exist is a
+// ResolveError with not_found, an EAI_* code.
+void check_found(const void* entry, int error, int not_found, const std::string& what) {
   if (entry != nullptr) return;
   if (error != 0 && error != ENOENT) fail(code_of(-error), what);
-  fail({reason, resolve_category()}, what);
+  fail({not_found, resolve_category()}, what);
 }
 
 template <class Call>
 HostEntry host_entry(const std::string& what, const Call& call) {
   hostent storage;
   hostent* entry = nullptr;
-  int reason = 0;
-  std::vector<char> room;
-  const int error = with_room(room, entry, [&](char* data, std::size_t size, hostent** found) {
-    return call(&storage, data, size, found, &reason);
-  });
-  if (entry == nullptr && reason == NETDB_INTERNAL) fail(code_of(-error), what);
-  if (entry == nullptr) fail({reason, host_category()}, what);
-  HostEntry host{entry->h_name, all_of(entry->h_aliases), {}};
+  int host_error = 0;
+  std::vector<char> buffer;
+  const int error =
+      call_with_buffer(buffer, entry, [&](char* data, std::size_t size, hostent** found) {
+        return call(&storage, data, size, found, &host_error);
+      });
+  if (entry == nullptr && host_error == NETDB_INTERNAL) fail(code_of(-error), what);
+  if (entry == nullptr) fail({host_error, host_category()}, what);
+  HostEntry host{entry->h_name, strings_of(entry->h_aliases), {}};
   const auto length = static_cast<std::size_t>(entry->h_length);
   for (char** address = entry->h_addr_list; *address != nullptr; ++address) {
     host.addresses.push_back(inet_ntop(entry->h_addrtype, {*address, length}));
@@ -86,12 +90,12 @@ HostEntry host_entry(const std::string& what, const Call& call) {
   return host;
 }
 
-const char* or_null(const std::string& text) { return text.empty() ? nullptr : text.c_str(); }
+const char* null_if_empty(const std::string& text) { return text.empty() ? nullptr : text.c_str(); }
 
 std::size_t packed_size(int family) {
   if (family == AF_INET) return sizeof(in_addr);
   if (family == AF_INET6) return sizeof(in6_addr);
-  fail(code_of(-EAFNOSUPPORT), "inet: family " + std::to_string(family));
+  fail(code_of(-EAFNOSUPPORT), "convert an address of family " + std::to_string(family));
 }
 
 }  // namespace
@@ -99,8 +103,8 @@ std::size_t packed_size(int family) {
 std::vector<AddressInfo> getaddrinfo(std::optional<std::string_view> host,
                                      std::optional<std::string_view> service, int family, int type,
                                      int proto, int flags) {
-  const std::string node = without_nul(host.value_or(""));
-  const std::string port = without_nul(service.value_or(""));
+  const std::string node = require_no_nul(host.value_or(""));
+  const std::string port = require_no_nul(service.value_or(""));
   check_service(port);
 
   addrinfo hints{};
@@ -109,16 +113,16 @@ std::vector<AddressInfo> getaddrinfo(std::optional<std::string_view> host,
   hints.ai_protocol = proto;
   hints.ai_flags = flags;
   addrinfo* list = nullptr;
-  const std::error_code error = code_of_resolver(::getaddrinfo(
+  const std::error_code error = resolver_error(::getaddrinfo(
       host ? node.c_str() : nullptr, service ? port.c_str() : nullptr, &hints, &list));
   if (error) fail(error, "getaddrinfo " + node + (service ? " port " + port : ""));
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(list, ::freeaddrinfo);
 
   std::vector<AddressInfo> answers;
-  for (const addrinfo* one = list; one != nullptr; one = one->ai_next) {
-    answers.push_back({one->ai_family, one->ai_socktype, one->ai_protocol,
-                       one->ai_canonname ? one->ai_canonname : "",
-                       Address(one->ai_addr, one->ai_addrlen)});
+  for (const addrinfo* answer = list; answer != nullptr; answer = answer->ai_next) {
+    answers.push_back({answer->ai_family, answer->ai_socktype, answer->ai_protocol,
+                       answer->ai_canonname ? answer->ai_canonname : "",
+                       Address(answer->ai_addr, answer->ai_addrlen)});
   }
   return answers;
 }
@@ -131,7 +135,7 @@ std::vector<AddressInfo> getaddrinfo(std::optional<std::string_view> host, int p
 NameInfo getnameinfo(AddressLike address, int flags) {
   const Address numeric = address.resolve(AF_UNSPEC, 0, 0, AI_NUMERICHOST);
   char host[NI_MAXHOST], service[NI_MAXSERV];
-  const std::error_code error = code_of_resolver(::getnameinfo(
+  const std::error_code error = resolver_error(::getnameinfo(
       numeric.data(), numeric.size(), host, sizeof host, service, sizeof service, flags));
   if (error) fail(error, "getnameinfo " + numeric.str());
   return {host, service};
@@ -147,7 +151,7 @@ std::string gethostbyname(std::string_view host) {
 }
 
 HostEntry gethostbyname_ex(std::string_view host) {
-  const std::string name = without_nul(host);
+  const std::string name = require_no_nul(host);
   return host_entry("gethostbyname_ex " + name,
                     [&](auto... out) { return ::gethostbyname2_r(name.c_str(), AF_INET, out...); });
 }
@@ -168,59 +172,59 @@ std::string gethostname() {
 }
 
 void sethostname(std::string_view name) {
-  const std::string text = without_nul(name);
+  const std::string text = require_no_nul(name);
   check(once([&] { return ::sethostname(text.data(), text.size()); }), "sethostname");
 }
 
 std::string getfqdn(std::string_view name) {
   constexpr std::string_view kBlanks = " \t\n\r\f\v";
   const std::size_t first = std::min(name.find_first_not_of(kBlanks), name.size());
-  std::string asked(name.substr(first, name.find_last_not_of(kBlanks) + 1 - first));
-  if (asked.empty() || asked == "0.0.0.0" || asked == "::") asked = gethostname();
+  std::string query(name.substr(first, name.find_last_not_of(kBlanks) + 1 - first));
+  if (query.empty() || query == "0.0.0.0" || query == "::") query = gethostname();
   try {
-    const HostEntry host = gethostbyaddr(asked);
+    const HostEntry host = gethostbyaddr(query);
     if (host.name.find('.') != std::string::npos) return host.name;
     for (const std::string& alias : host.aliases) {
       if (alias.find('.') != std::string::npos) return alias;
     }
     return host.name;
   } catch (const Error&) {
-    return asked;
+    return query;
   }
 }
 
 int getservbyname(std::string_view service, std::string_view proto) {
-  const std::string name = without_nul(service), protocol = without_nul(proto);
+  const std::string name = require_no_nul(service), protocol = require_no_nul(proto);
   servent storage;
   servent* entry = nullptr;
-  std::vector<char> room;
-  const int error = with_room(room, entry, [&](auto... out) {
-    return ::getservbyname_r(name.c_str(), or_null(protocol), &storage, out...);
+  std::vector<char> buffer;
+  const int error = call_with_buffer(buffer, entry, [&](auto... out) {
+    return ::getservbyname_r(name.c_str(), null_if_empty(protocol), &storage, out...);
   });
   check_found(entry, error, EAI_SERVICE, "getservbyname " + name);
   return ntohs(static_cast<std::uint16_t>(entry->s_port));
 }
 
 std::string getservbyport(int port, std::string_view proto) {
-  const AddressLike checked("", port);
-  const std::string protocol = without_nul(proto);
+  const AddressLike port_check("", port);  // Throws std::out_of_range if the port is invalid.
+  const std::string protocol = require_no_nul(proto);
   servent storage;
   servent* entry = nullptr;
-  std::vector<char> room;
-  const int error = with_room(room, entry, [&](auto... out) {
+  std::vector<char> buffer;
+  const int error = call_with_buffer(buffer, entry, [&](auto... out) {
     const int network_order = htons(static_cast<std::uint16_t>(port));
-    return ::getservbyport_r(network_order, or_null(protocol), &storage, out...);
+    return ::getservbyport_r(network_order, null_if_empty(protocol), &storage, out...);
   });
   check_found(entry, error, EAI_SERVICE, "getservbyport " + std::to_string(port));
   return entry->s_name;
 }
 
 int getprotobyname(std::string_view name) {
-  const std::string protocol = without_nul(name);
+  const std::string protocol = require_no_nul(name);
   protoent storage;
   protoent* entry = nullptr;
-  std::vector<char> room;
-  const int error = with_room(room, entry, [&](auto... out) {
+  std::vector<char> buffer;
+  const int error = call_with_buffer(buffer, entry, [&](auto... out) {
     return ::getprotobyname_r(protocol.c_str(), &storage, out...);
   });
   check_found(entry, error, EAI_NONAME, "getprotobyname " + protocol);
@@ -234,14 +238,14 @@ std::vector<Interface> if_nameindex() {
   const std::unique_ptr<struct ::if_nameindex[], Free> list(::if_nameindex());
   if (!list) fail(last_error(), "if_nameindex");
   std::vector<Interface> interfaces;
-  for (const auto* one = list.get(); one->if_index != 0; ++one) {
-    interfaces.push_back({one->if_index, one->if_name});
+  for (const auto* entry = list.get(); entry->if_index != 0; ++entry) {
+    interfaces.push_back({entry->if_index, entry->if_name});
   }
   return interfaces;
 }
 
 unsigned if_nametoindex(std::string_view name) {
-  const std::string text = without_nul(name);
+  const std::string text = require_no_nul(name);
   const unsigned index = ::if_nametoindex(text.c_str());
   const std::error_code error = last_error();
   if (index == 0) fail(error, "if_nametoindex " + text);
@@ -256,7 +260,7 @@ std::string if_indextoname(unsigned index) {
 
 std::string inet_aton(std::string_view text) {
   in_addr address;
-  if (!::inet_aton(without_nul(text).c_str(), &address)) {
+  if (!::inet_aton(require_no_nul(text).c_str(), &address)) {
     fail(code_of(-EINVAL), "inet_aton " + std::string(text));
   }
   return {reinterpret_cast<const char*>(&address), sizeof address};
@@ -266,7 +270,7 @@ std::string inet_ntoa(std::string_view packed) { return inet_ntop(AF_INET, packe
 
 std::string inet_pton(int family, std::string_view text) {
   std::string packed(packed_size(family), '\0');
-  if (::inet_pton(family, without_nul(text).c_str(), packed.data()) != 1) {
+  if (::inet_pton(family, require_no_nul(text).c_str(), packed.data()) != 1) {
     fail(code_of(-EINVAL), "inet_pton " + std::string(text));
   }
   return packed;
@@ -274,7 +278,7 @@ std::string inet_pton(int family, std::string_view text) {
 
 std::string inet_ntop(int family, std::string_view packed) {
   if (packed.size() != packed_size(family)) {
-    throw std::invalid_argument("an address of that family has " +
+    throw std::invalid_argument("a packed address of this family must have " +
                                 std::to_string(packed_size(family)) + " bytes, not " +
                                 std::to_string(packed.size()));
   }

@@ -8,7 +8,9 @@
 #include <memory>
 #include <ostream>
 
+#include "../system/platform.hpp"
 #include "raw_address.hpp"
+#include "transfer.hpp"
 
 namespace thinsock {
 
@@ -27,8 +29,40 @@ int with_mode(int type, Timeout timeout) noexcept {
   return timeout == kNow ? type | SOCK_NONBLOCK : type;
 }
 
-int duplicate(int fd) {
-  return static_cast<int>(check(once([&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); }), "dup"));
+Descriptor duplicate(int fd) {
+  const Result copy = once([&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); });
+  return Descriptor(static_cast<int>(check(copy, "dup")));
+}
+
+// connect(2), and the wait for its end. Another call must not be made for a connection that is
+// under way: a signal, too, leaves it so.
+Result connect_to(const Address& peer, int fd, Deadline& deadline) noexcept {
+  const auto call = [&] { return ::connect(fd, peer.data(), peer.size()); };
+  // A Unix connect is never under way. It is made, or has to be tried again, and poll cannot tell
+  // when the listener's backlog has room.
+  if (peer.family() == AF_UNIX) return answer_of(call, -1, 0, deadline);
+  if (deadline.at_once()) return retried(call);
+  if (const Result stop = interrupted(); stop < 0) return stop;
+  const Result result = once(call);
+  if (result != -EINTR && result != -EINPROGRESS) return result;
+  if (const Result ready = wait(fd, POLLOUT, deadline); ready < 0) return ready;
+  int error = 0;
+  socklen_t size = sizeof error;
+  const Result asked = once([&] { return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size); });
+  // Linux would refuse the next connect(2) of this socket with ECONNABORTED.
+  const sockaddr nobody{AF_UNSPEC, {}};
+  if (error != 0) once([&] { return ::connect(fd, &nobody, sizeof nobody); });
+  return asked < 0 ? asked : -error;
+}
+
+// There is no MSG_DONTWAIT for connect(2) and accept(2).
+Result connect_within(Timeout timeout, const Address& peer, int fd) noexcept {
+  Deadline deadline(timeout);
+  if (deadline.kernel_waits()) return connect_to(peer, fd, deadline);
+  if (const Result set = set_nonblocking(fd, true); set < 0) return set;
+  const Result result = connect_to(peer, fd, deadline);
+  if (!deadline.at_once()) set_nonblocking(fd, false);
+  return result;
 }
 
 }  // namespace
@@ -43,14 +77,10 @@ Socket::Socket(int fd, int family, int type, Timeout timeout) noexcept
     : timeout_(timeout),
       fd_(fd),
       family_(static_cast<unsigned char>(family)),
-      type_(static_cast<unsigned char>(type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))),
-      mode_(timeout == kNow ? DescriptorMode::nonblocking : DescriptorMode::blocking),
-      // Elsewhere it is not certain that the kernel heeds it.
-      receive_timer_(is_internet(family) || family == AF_UNIX ? ReceiveTimer::off
-                                                              : ReceiveTimer::forbidden) {}
+      type_(static_cast<unsigned char>(type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))) {}
 
 Socket::Socket(int family, int type, int proto) : Socket(-1, family, type, first_timeout(type)) {
-  fd_ = static_cast<int>(check(open_socket(family, with_mode(type, timeout_), proto), "socket"));
+  fd_ = open_socket(family, with_mode(type, timeout_), proto).detach();
 }
 
 Socket::Socket(std::nullopt_t) noexcept : Socket(-1, AF_UNSPEC, 0, Timeout()) {}
@@ -64,17 +94,13 @@ Socket Socket::adopt(int fd) {
   const Result mode = check(once([&] { return ::fcntl(fd, F_GETFL); }), "adopt");
   const Timeout timeout = mode & O_NONBLOCK ? kNow : getdefaulttimeout();
   if (timeout == kNow) check(set_nonblocking(fd, true), "adopt");
-
-  Socket adopted(fd, name.family(), type, timeout);
-  adopted.mode_ = DescriptorMode::shared;
-  adopted.receive_timer_ = ReceiveTimer::forbidden;
-  return adopted;
+  return Socket(fd, name.family(), type, timeout);
 }
 
 Socket Socket::fromfd(int fd) {
-  Socket owner(duplicate(fd), AF_UNSPEC, 0, Timeout());
-  Socket adopted = adopt(owner.fd_);
-  owner.fd_ = -1;
+  Descriptor copy = duplicate(fd);
+  Socket adopted = adopt(copy.fileno());
+  (void)copy.detach();  // It is the Socket's.
   return adopted;
 }
 
@@ -82,9 +108,7 @@ Socket::Socket(Socket&& other) noexcept
     : timeout_(other.timeout_),
       fd_(std::exchange(other.fd_, -1)),
       family_(other.family_),
-      type_(other.type_),
-      mode_(other.mode_),
-      receive_timer_(other.receive_timer_) {}
+      type_(other.type_) {}
 
 Socket& Socket::operator=(Socket&& other) noexcept {
   if (this != &other) {
@@ -100,7 +124,7 @@ Socket::~Socket() {
 
 void Socket::bind(AddressLike address) {
   Address storage;
-  const Address& name = address.meant_on(family_, type_, 0, 0, storage);
+  const Address& name = address.resolve_into(family_, type_, 0, 0, storage);
   check(once([&] { return ::bind(fd_, name.data(), name.size()); }), "bind", name);
 }
 
@@ -111,60 +135,41 @@ void Socket::listen(int backlog) {
 Accepted Socket::accept() {
   std::error_code error;
   Accepted accepted = accept(error);
-  if (error) fail(-error.value(), "accept");
+  if (error) fail(-error.value(), "accept", fd_);
   return accepted;
 }
 
 Accepted Socket::accept(std::error_code& error) noexcept {
   Accepted accepted{Socket(-1, family_, type_, getdefaulttimeout()), Address()};
   Deadline deadline(timeout_);
-  // There is no MSG_DONTWAIT for accept.
-  const bool waits = deadline.leaves_waiting();
-  if (!waits || mode_ == DescriptorMode::nonblocking) {
-    set_mode(waits ? DescriptorMode::blocking : DescriptorMode::nonblocking);
+  // Set anew every time: another process, or another Socket for this listener, may have changed it.
+  const bool bounded = !deadline.kernel_waits() && !deadline.at_once();
+  Result fd = bounded ? set_nonblocking(fd_, true) : 0;
+  if (fd == 0) {
+    const bool nonblocking = accepted.socket.timeout_ == kNow;
+    const auto call = [&] { return accept_once(fd_, accepted.address, nonblocking); };
+    fd = answer_of(call, fd_, POLLIN, deadline);
   }
-  const bool nonblocking = accepted.socket.mode_ == DescriptorMode::nonblocking;
-  const Result fd = when_ready(fd_, POLLIN, deadline,
-                               [&] { return accept_once(fd_, accepted.address, nonblocking); });
-  if (timeout_ == std::nullopt && !waits) set_mode(DescriptorMode::blocking);
+  if (bounded && timeout_ == std::nullopt) set_nonblocking(fd_, false);
   error = code_of(fd);
   if (fd >= 0) accepted.socket.fd_ = static_cast<int>(fd);
   return accepted;
 }
 
-long Socket::connect_to(const Address& peer) noexcept {
-  Deadline deadline(timeout_);
-  set_mode(deadline.at_once() ? DescriptorMode::nonblocking : DescriptorMode::blocking);
-  return thinsock::connect(fd_, peer, deadline);
-}
-
 void Socket::connect(AddressLike address) {
   Address storage;
-  const Address& peer = address.meant_on(family_, type_, 0, 0, storage);
-  check(connect_to(peer), "connect", peer);
+  const Address& peer = address.resolve_into(family_, type_, 0, 0, storage);
+  check(connect_within(timeout_, peer, fd_), "connect", peer);
 }
 
 std::error_code Socket::connect_ex(AddressLike address) {
   Address storage;
-  return code_of(connect_to(address.meant_on(family_, type_, 0, 0, storage)));
-}
-
-long Socket::set_mode(DescriptorMode mode) noexcept {
-  if (mode_ == mode && fd_ != -1) return 0;
-  const Result result = set_nonblocking(fd_, mode == DescriptorMode::nonblocking);
-  if (result == 0 && mode_ != DescriptorMode::shared) mode_ = mode;
-  return result;
+  const Address& peer = address.resolve_into(family_, type_, 0, 0, storage);
+  return code_of(connect_within(timeout_, peer, fd_));
 }
 
 void Socket::settimeout(Timeout timeout) {
-  const bool nonblocking = timeout == kNow;
-  check(set_mode(nonblocking ? DescriptorMode::nonblocking : DescriptorMode::blocking),
-        "settimeout");
-  if (timeout == std::nullopt || nonblocking) {
-    stop_receive_timer(fd_, receive_timer_);
-  } else if (timeout != timeout_ && receive_timer_ == ReceiveTimer::set) {
-    receive_timer_ = ReceiveTimer::outdated;
-  }
+  check(set_nonblocking(fd_, timeout == kNow), "settimeout");
   timeout_ = timeout;
 }
 
@@ -220,9 +225,7 @@ void Socket::set_inheritable(bool inheritable) {
 }
 
 void Socket::shutdown(int how) {
-  if (const Result result = once([&] { return ::shutdown(fd_, how); }); result < 0) {
-    fail(result, "shutdown");
-  }
+  value_of(once([&] { return ::shutdown(fd_, how); }), "shutdown", fd_);
 }
 
 void Socket::close() {
@@ -232,25 +235,7 @@ void Socket::close() {
 
 int Socket::detach() noexcept { return std::exchange(fd_, -1); }
 
-Socket Socket::dup() const {
-  Socket copy(duplicate(fd_), family_, type_, timeout_);
-  copy.mode_ = mode_ = DescriptorMode::shared;
-  copy.receive_timer_ = ReceiveTimer::forbidden;
-  return copy;
-}
-
-// With the peer's name, or where there is none what the socket itself is bound to.
-std::string Socket::named(const char* operation) const {
-  Address name;
-  if (name_into(name, ::getpeername, fd_) < 0) name_into(name, ::getsockname, fd_);
-  std::string text(operation);
-  if (name.port() != 0 || !name.path().empty()) text += ' ' + name.str();
-  return text;
-}
-
-void Socket::fail(long result, const char* operation, std::size_t transferred) const {
-  thinsock::fail(code_of(result), named(operation), transferred);
-}
+Socket Socket::dup() const { return Socket(duplicate(fd_).detach(), family_, type_, timeout_); }
 
 std::string Socket::str() const {
   std::string text = "<Socket";
@@ -270,10 +255,10 @@ std::string Socket::str() const {
 std::ostream& operator<<(std::ostream& out, const Socket& sk) { return out << sk.str(); }
 
 std::pair<Socket, Socket> socketpair(int family, int type, int proto) {
-  int fds[2];
   const Timeout timeout = first_timeout(type);
-  check(open_pair(family, with_mode(type, timeout), proto, fds), "socketpair");
-  return {Socket(fds[0], family, type, timeout), Socket(fds[1], family, type, timeout)};
+  auto [one, other] = open_socketpair(family, with_mode(type, timeout), proto);
+  return {Socket(one.detach(), family, type, timeout),
+          Socket(other.detach(), family, type, timeout)};
 }
 
 }  // namespace thinsock

@@ -1,4 +1,4 @@
-// Socket's typed options: setsockopt(2) with the types and units of C++.
+// Socket's typed options: setsockopt(2) with C++ types and units.
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -8,7 +8,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "../system/syscall.hpp"
+#include "../system/result.hpp"
 #include "thinsock/socket.hpp"
 
 using std::chrono::seconds;
@@ -17,10 +17,10 @@ namespace thinsock {
 
 namespace {
 
-// The kernel counts these in whole seconds; rounded up.
+// Rounded up, for options that the kernel takes in whole seconds.
 int whole_seconds(Timeout time) {
   const auto whole = std::optional<seconds>(time).value_or(seconds(0)).count();
-  if (whole > INT_MAX) throw std::out_of_range("more seconds than the kernel can count");
+  if (whole > INT_MAX) throw std::out_of_range("a time must not exceed 2147483647 seconds");
   return static_cast<int>(whole);
 }
 
@@ -29,22 +29,22 @@ ConstBuffer bytes_of(const T& value) noexcept {
   return {&value, sizeof value};
 }
 
-// IP's options come in two versions.
-int of_version(int family, int v4, int v6) noexcept { return family == AF_INET6 ? v6 : v4; }
-int ip_level(int family) noexcept { return of_version(family, IPPROTO_IP, IPPROTO_IPV6); }
+// IPv4 and IPv6 have different numbers for the same level or option.
+int v4_or_v6(int family, int v4, int v6) noexcept { return family == AF_INET6 ? v6 : v4; }
+int ip_level(int family) noexcept { return v4_or_v6(family, IPPROTO_IP, IPPROTO_IPV6); }
 
-Address numeric(std::string_view host, int family) {
+Address numeric_address(std::string_view host, int family) {
   return AddressLike(host, 0).resolve(family, 0, 0, AI_NUMERICHOST);
 }
 
-in_addr ipv4(std::string_view host) {
+in_addr numeric_ipv4(std::string_view host) {
   sockaddr_in raw{};
-  std::memcpy(&raw, numeric(host, AF_INET).data(), sizeof raw);
+  std::memcpy(&raw, numeric_address(host, AF_INET).data(), sizeof raw);
   return raw.sin_addr;
 }
 
-group_req group_on(std::string_view group, int family, unsigned interface) {
-  const Address address = numeric(group, family);
+group_req group_request(std::string_view group, int family, unsigned interface) {
+  const Address address = numeric_address(group, family);
   group_req request{};
   request.gr_interface = interface;
   std::memcpy(&request.gr_group, address.data(), address.size());
@@ -94,39 +94,41 @@ void Socket::set_broadcast(bool on) { setsockopt(SOL_SOCKET, SO_BROADCAST, on); 
 bool Socket::get_broadcast() const { return getsockopt(SOL_SOCKET, SO_BROADCAST) != 0; }
 
 void Socket::join_multicast(std::string_view group, unsigned interface) {
-  setsockopt(ip_level(family_), MCAST_JOIN_GROUP, bytes_of(group_on(group, family_, interface)));
+  setsockopt(ip_level(family_), MCAST_JOIN_GROUP,
+             bytes_of(group_request(group, family_, interface)));
 }
 
 void Socket::leave_multicast(std::string_view group, unsigned interface) {
-  setsockopt(ip_level(family_), MCAST_LEAVE_GROUP, bytes_of(group_on(group, family_, interface)));
+  setsockopt(ip_level(family_), MCAST_LEAVE_GROUP,
+             bytes_of(group_request(group, family_, interface)));
 }
 
 void Socket::join_multicast(std::string_view group, std::string_view local_address) {
-  const ip_mreq request{ipv4(group), ipv4(local_address)};
+  const ip_mreq request{numeric_ipv4(group), numeric_ipv4(local_address)};
   setsockopt(IPPROTO_IP, IP_ADD_MEMBERSHIP, bytes_of(request));
 }
 
 void Socket::leave_multicast(std::string_view group, std::string_view local_address) {
-  const ip_mreq request{ipv4(group), ipv4(local_address)};
+  const ip_mreq request{numeric_ipv4(group), numeric_ipv4(local_address)};
   setsockopt(IPPROTO_IP, IP_DROP_MEMBERSHIP, bytes_of(request));
 }
 
 void Socket::set_multicast_ttl(int ttl) {
-  if (ttl < 0 || ttl > 255) throw std::out_of_range("a multicast TTL is 0-255");
-  setsockopt(ip_level(family_), of_version(family_, IP_MULTICAST_TTL, IPV6_MULTICAST_HOPS), ttl);
+  if (ttl < 0 || ttl > 255) throw std::out_of_range("a multicast TTL must be 0-255");
+  setsockopt(ip_level(family_), v4_or_v6(family_, IP_MULTICAST_TTL, IPV6_MULTICAST_HOPS), ttl);
 }
 
 int Socket::get_multicast_ttl() const {
-  return getsockopt(ip_level(family_), of_version(family_, IP_MULTICAST_TTL, IPV6_MULTICAST_HOPS));
+  return getsockopt(ip_level(family_), v4_or_v6(family_, IP_MULTICAST_TTL, IPV6_MULTICAST_HOPS));
 }
 
 void Socket::set_multicast_loop(bool on) {
-  setsockopt(ip_level(family_), of_version(family_, IP_MULTICAST_LOOP, IPV6_MULTICAST_LOOP), on);
+  setsockopt(ip_level(family_), v4_or_v6(family_, IP_MULTICAST_LOOP, IPV6_MULTICAST_LOOP), on);
 }
 
 bool Socket::get_multicast_loop() const {
-  return getsockopt(ip_level(family_),
-                    of_version(family_, IP_MULTICAST_LOOP, IPV6_MULTICAST_LOOP)) != 0;
+  return getsockopt(ip_level(family_), v4_or_v6(family_, IP_MULTICAST_LOOP, IPV6_MULTICAST_LOOP)) !=
+         0;
 }
 
 }  // namespace thinsock

@@ -5,24 +5,25 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "../system/syscall.hpp"
+#include "transfer.hpp"
 
 namespace thinsock {
 
 SocketBuf::SocketBuf(Socket&& sk, std::string_view mode, std::size_t rbufsize, std::size_t wbufsize)
-    : SocketBuf(own_, mode, rbufsize, wbufsize) {
-  own_ = std::move(sk);
+    : SocketBuf(owned_socket_, mode, rbufsize, wbufsize) {
+  owned_socket_ = std::move(sk);
 }
 
 SocketBuf::SocketBuf(Socket& sk, std::string_view mode, std::size_t rbufsize, std::size_t wbufsize)
     : sk_(&sk),
       wbufsize_(wbufsize),
-      reads_(mode.find('r') != mode.npos),
-      writes_(mode.find('w') != mode.npos),
-      in_(reads_ ? std::max<std::size_t>(rbufsize, 1) : 0, '\0'),
-      out_(writes_ ? wbufsize : 0, '\0') {
-  if (mode.find_first_not_of("rwb") != mode.npos || !(reads_ || writes_)) {
-    throw std::invalid_argument("a mode is r, w or rw, perhaps with b: not " + std::string(mode));
+      can_read_(mode.find('r') != mode.npos),
+      can_write_(mode.find('w') != mode.npos),
+      in_(can_read_ ? std::max<std::size_t>(rbufsize, 1) : 0, '\0'),
+      out_(can_write_ ? wbufsize : 0, '\0') {
+  if (mode.find_first_not_of("rwb") != mode.npos || !(can_read_ || can_write_)) {
+    throw std::invalid_argument("a mode must be r, w or rw, with or without b, not " +
+                                std::string(mode));
   }
   setg(in_.data(), in_.data(), in_.data());
   setp(out_.data(), out_.data() + out_.size());
@@ -30,26 +31,27 @@ SocketBuf::SocketBuf(Socket& sk, std::string_view mode, std::size_t rbufsize, st
 
 SocketBuf::~SocketBuf() {
   try {
-    if (!unsent_) flush();
-  } catch (const Error&) {  // Whoever wants to know calls close() or flush() before.
+    if (!send_failed_) flush();
+  } catch (const Error&) {  // A destructor must not throw; close() and flush() report errors.
   }
 }
 
 std::size_t SocketBuf::receive(MutableBuffer buffer) {
   flush();
   const std::size_t size = sk_->recv_into(buffer, error_);
-  if (error_) sk_->fail(-error_.value(), "read");
+  if (error_) fail(-error_.value(), "read", sk_->fileno());
   return size;
 }
 
-// Python's UnsupportedOperation: the stream was not opened for that.
+// Fails where Python raises UnsupportedOperation: the mode does not allow the operation.
 void SocketBuf::check_mode(bool allowed, const char* operation) {
   if (allowed) return;
   error_ = code_of(-EBADF);
-  sk_->fail(-EBADF, operation);
+  fail(-EBADF, operation, sk_->fileno());
 }
 
-// Receives behind what has not been read yet, and makes room for it; false at the end.
+// Moves the unread bytes to the front of the buffer and receives more behind them; false at the end
+// of the stream.
 bool SocketBuf::receive_more() {
   const std::size_t unread = static_cast<std::size_t>(egptr() - gptr());
   if (unread > 0) std::memmove(in_.data(), gptr(), unread);
@@ -61,24 +63,26 @@ bool SocketBuf::receive_more() {
 }
 
 SocketBuf::int_type SocketBuf::underflow() {
-  check_mode(reads_, "read");
+  check_mode(can_read_, "read");
   if (gptr() < egptr() || receive_more()) return traits_type::to_int_type(*gptr());
   return traits_type::eof();
 }
 
-void SocketBuf::take(char* data, std::size_t size) {
+// Copies bytes out of the get area, which has to hold that many.
+void SocketBuf::take_buffered(char* data, std::size_t size) {
   std::memcpy(data, gptr(), size);
   setg(eback(), gptr() + size, egptr());
 }
 
-// A large piece goes past the buffer. What had come before a failure is unread again.
+// Receives straight into data as long as more is wanted than the buffer holds. A failure puts back
+// what data has got so far, so that it can be read again.
 std::streamsize SocketBuf::xsgetn(char* data, std::streamsize size) {
-  check_mode(reads_, "read");
+  check_mode(can_read_, "read");
   std::streamsize done = 0;
   try {
     for (;;) {
       const std::streamsize buffered = std::min<std::streamsize>(egptr() - gptr(), size - done);
-      take(data + done, static_cast<std::size_t>(buffered));
+      take_buffered(data + done, static_cast<std::size_t>(buffered));
       done += buffered;
       if (done == size) return done;
       const auto rest = static_cast<std::size_t>(size - done);
@@ -87,7 +91,7 @@ std::streamsize SocketBuf::xsgetn(char* data, std::streamsize size) {
       if (received == 0) return done;
       if (!direct) continue;
       done += static_cast<std::streamsize>(received);
-      setg(in_.data(), in_.data(), in_.data());  // What was there before cannot be put back.
+      setg(in_.data(), in_.data(), in_.data());  // Its bytes are too old to be put back (unget).
     }
   } catch (const Error&) {
     const auto unread = static_cast<std::size_t>(done);
@@ -99,7 +103,7 @@ std::streamsize SocketBuf::xsgetn(char* data, std::streamsize size) {
 }
 
 std::string SocketBuf::line(std::size_t limit) {
-  check_mode(reads_, "read");
+  check_mode(can_read_, "read");
   for (std::size_t searched = 0;;) {
     const std::string_view unread(gptr(), static_cast<std::size_t>(egptr() - gptr()));
     const std::size_t newline = unread.find('\n', searched);
@@ -107,31 +111,32 @@ std::string SocketBuf::line(std::size_t limit) {
     searched = unread.size();
     if (newline != unread.npos || length >= limit || !receive_more()) {
       std::string line(std::min(length, limit), '\0');
-      take(line.data(), line.size());
+      take_buffered(line.data(), line.size());
       return line;
     }
   }
 }
 
-// What cannot be sent stays in the buffer, for the next try, however long it makes it.
+// What cannot be sent stays in the buffer for the next attempt, even beyond wbufsize.
 void SocketBuf::flush() {
   const auto pending = static_cast<std::size_t>(pptr() - pbase());
   if (pending == 0) return;
   const std::size_t sent = sk_->sendall({pbase(), pending}, error_);
-  unsent_ = sent < pending;
-  // As a rule; then there is nothing to be moved or cleared.
-  if (!unsent_ && out_.size() == wbufsize_) return setp(out_.data(), out_.data() + wbufsize_);
+  send_failed_ = sent < pending;
+  // The usual case: everything was sent, and the buffer has not grown.
+  if (!send_failed_ && out_.size() == wbufsize_) return setp(out_.data(), out_.data() + wbufsize_);
   out_.erase(0, sent);
   out_.resize(pending - sent);
-  keep({}, wbufsize_);
-  if (error_) sk_->fail(-error_.value(), "write", sent);
+  rebuild_put_area({}, wbufsize_);
+  if (error_) fail(-error_.value(), "write", sk_->fileno(), sent);
 }
 
-// Makes what is pending in out_, and more, the put area, with room in all for so many bytes.
-void SocketBuf::keep(std::string_view more, std::size_t room) {
+// Expects out_ to hold exactly the bytes that are still to be sent, appends more to them, and makes
+// them the written part of a put area of at least capacity bytes.
+void SocketBuf::rebuild_put_area(std::string_view more, std::size_t capacity) {
   out_.append(more);
   const std::size_t pending = out_.size();
-  out_.resize(std::max(pending, room));
+  out_.resize(std::max(pending, capacity));
   setp(out_.data(), out_.data() + out_.size());
   for (std::size_t left = pending; left > 0;) {
     const std::size_t step = std::min<std::size_t>(left, INT_MAX);
@@ -141,7 +146,7 @@ void SocketBuf::keep(std::string_view more, std::size_t room) {
 }
 
 SocketBuf::int_type SocketBuf::overflow(int_type c) {
-  check_mode(writes_, "write");
+  check_mode(can_write_, "write");
   if (traits_type::eq_int_type(c, traits_type::eof())) {
     flush();
   } else {
@@ -152,7 +157,7 @@ SocketBuf::int_type SocketBuf::overflow(int_type c) {
 }
 
 std::streamsize SocketBuf::xsputn(const char* data, std::streamsize size) {
-  check_mode(writes_, "write");
+  check_mode(can_write_, "write");
   std::string_view rest(data, static_cast<std::size_t>(size));
   if (size > epptr() - pptr()) {
     try {
@@ -160,12 +165,12 @@ std::streamsize SocketBuf::xsputn(const char* data, std::streamsize size) {
       if (rest.size() >= wbufsize_) {
         const std::size_t sent = sk_->sendall(rest, error_);
         rest.remove_prefix(sent);
-        if (error_) sk_->fail(-error_.value(), "write", sent);
+        if (error_) fail(-error_.value(), "write", sk_->fileno(), sent);
       }
     } catch (const Error&) {
       out_.resize(static_cast<std::size_t>(pptr() - pbase()));
-      keep(rest, wbufsize_);
-      unsent_ = true;
+      rebuild_put_area(rest, wbufsize_);
+      send_failed_ = true;
       throw;
     }
   }
@@ -179,12 +184,13 @@ int SocketBuf::sync() {
     flush();
     return 0;
   } catch (const Error&) {
-    // With unitbuf it is a destructor of the standard's that calls, which lets nothing through, not
-    // even what setting badbit may throw: then the next write throws.
+    // With unitbuf, the destructor of std::ostream::sentry calls this, and an exception would end
+    // the program, also one that the sentry throws because -1 makes it set badbit and exceptions()
+    // has that bit. In that case the next write has to report the failure.
     if (stream_ == nullptr || !(stream_->flags() & std::ios::unitbuf)) throw;
     if (!(stream_->exceptions() & std::ios::badbit)) return -1;
     out_.resize(static_cast<std::size_t>(pptr() - pbase()));
-    keep({}, 0);  // No room, so that it comes here.
+    rebuild_put_area({}, 0);  // A full put area makes the next write flush first.
     return 0;
   }
 }
@@ -199,7 +205,7 @@ SocketStream::SocketStream(Socket&& sk, std::string_view mode, std::size_t rbufs
 
 SocketStream::SocketStream(std::unique_ptr<SocketBuf> buf)
     : std::iostream(buf.get()), buf_(std::move(buf)) {
-  buf_->belong_to(this);
+  buf_->set_stream(this);
 }
 
 SocketStream::SocketStream(SocketStream&& other) noexcept : SocketStream() {
@@ -211,21 +217,22 @@ SocketStream& SocketStream::operator=(SocketStream&& other) noexcept {
   std::iostream::operator=(std::move(other));
   buf_ = std::move(other.buf_);
   set_rdbuf(buf_.get());
-  if (buf_) buf_->belong_to(this);
+  if (buf_) buf_->set_stream(this);
   other.exceptions(std::ios::goodbit);
   other.std::ios::rdbuf(nullptr);  // Sets badbit.
   return *this;
 }
 
-// Does as the standard's own input and output functions do.
+// Handles an exception as the standard's own input and output functions do: sets badbit, and
+// rethrows only if exceptions() has badbit.
 template <class Action>
-void SocketStream::guarded(const Action& action) {
+void SocketStream::set_badbit_on_error(const Action& action) {
   try {
     action();
   } catch (const Error&) {
     try {
       setstate(std::ios::badbit);
-    } catch (const std::ios::failure&) {  // The Error says more.
+    } catch (const std::ios::failure&) {  // The Error is rethrown instead, because it says more.
     }
     if (exceptions() & std::ios::badbit) throw;
   }
@@ -233,7 +240,7 @@ void SocketStream::guarded(const Action& action) {
 
 std::string SocketStream::readline(std::size_t limit) {
   std::string line;
-  guarded([&] {
+  set_badbit_on_error([&] {
     if (!good()) return setstate(std::ios::failbit);
     line = buf_->line(limit);
     if (line.empty() && limit > 0) setstate(std::ios::eofbit | std::ios::failbit);
@@ -245,14 +252,14 @@ void SocketBuf::close() {
   try {
     flush();
   } catch (const Error&) {
-    Socket(std::move(*sk_));
+    Socket(std::move(*sk_));  // Closes it without an error that would hide this one.
     throw;
   }
   sk_->close();
 }
 
 void SocketStream::close() {
-  guarded([&] {
+  set_badbit_on_error([&] {
     if (buf_) buf_->close();
   });
 }

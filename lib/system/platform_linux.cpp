@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -6,15 +7,18 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <climits>
 #include <csignal>
 
-#include "syscall.hpp"
+#include "door.hpp"
+#include "platform.hpp"
+#include "waiting.hpp"
 
 namespace thinsock {
 
 namespace {
 
-// Keeps the SIGPIPE of a call that has no MSG_NOSIGNAL from this thread.
+// Keeps SIGPIPE from this thread during a call that has no MSG_NOSIGNAL.
 class SigpipeHeldBack {
  public:
   SigpipeHeldBack() noexcept {
@@ -26,9 +30,9 @@ class SigpipeHeldBack {
   ~SigpipeHeldBack() {
     if (!::sigismember(&before_, SIGPIPE)) ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
-  // Takes back the one that came of a failure, perhaps of a call that had sent something all the
-  // same. One that waited before is left: the process's is behind the thread's, but the thread's
-  // own has become one with the new.
+  // Removes the SIGPIPE that a failed call has raised, even if the call had sent something before.
+  // A SIGPIPE that was pending already stays: if it was the thread's own, the kernel has merged it
+  // with the new one, so the thread sends itself another.
   void swallow(Result failure) const noexcept {
     if (was_pending_ && failure != -EPIPE) return;
     const timespec at_once{};
@@ -50,12 +54,15 @@ class SigpipeHeldBack {
 
 }  // namespace
 
-Result open_socket(int family, int type, int proto) noexcept {
-  return once([&] { return ::socket(family, type | SOCK_CLOEXEC, proto); });
+Descriptor open_socket(int family, int type, int proto) {
+  const Result fd = once([&] { return ::socket(family, type | SOCK_CLOEXEC, proto); });
+  return Descriptor(static_cast<int>(check(fd, "socket")));
 }
 
-Result open_pair(int family, int type, int proto, int (&fds)[2]) noexcept {
-  return once([&] { return ::socketpair(family, type | SOCK_CLOEXEC, proto, fds); });
+std::pair<Descriptor, Descriptor> open_socketpair(int family, int type, int proto) {
+  int fds[2];
+  check(once([&] { return ::socketpair(family, type | SOCK_CLOEXEC, proto, fds); }), "socketpair");
+  return {Descriptor(fds[0]), Descriptor(fds[1])};
 }
 
 int accept_once(int fd, Address& peer, bool nonblocking) noexcept {
@@ -68,57 +75,20 @@ int accept_once(int fd, Address& peer, bool nonblocking) noexcept {
 
 Result send_file(int fd, int file, std::uint64_t offset, std::uint64_t count, std::uint64_t& sent,
                  Deadline& deadline) noexcept {
-  // What one call takes; and so that it comes back in time from a peer that keeps up with it.
-  const std::uint64_t most = deadline.leaves_waiting() ? 0x7ffff000 : 4 << 20;
+  // What the kernel takes at most in one call; less where the call must come back in time.
+  const std::uint64_t most = deadline.kernel_waits() ? 0x7ffff000 : 4 << 20;
   const SigpipeHeldBack held_back;
   Result result = 1;
   while (sent < count && result > 0) {
     off_t position = static_cast<off_t>(offset + sent);
     const auto size = static_cast<std::size_t>(std::min(count - sent, most));
-    result =
-        when_ready(fd, POLLOUT, deadline, [&] { return ::sendfile(fd, file, &position, size); });
+    const auto call = [&] { return ::sendfile(fd, file, &position, size); };
+    result = answer_of(call, fd, POLLOUT, deadline);
     if (result > 0) sent += static_cast<std::uint64_t>(result);
     if (result > 0 && sent < count && deadline.over()) result = -ETIMEDOUT;
   }
   if (result < 0) held_back.swallow(result);
   return result;
-}
-
-Result open_wakeup() noexcept {
-  return once([] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); });
-}
-
-void raise_wakeup(int fd) noexcept {
-  once([&] { return ::eventfd_write(fd, 1); });
-}
-
-void lower_wakeup(int fd) noexcept {
-  eventfd_t count;
-  once([&] { return ::eventfd_read(fd, &count); });
-}
-
-// Waiting for a descriptor in many epolls, exclusively, wakes up one of them only: the first to
-// have been opened of those in which somebody waits.
-Result open_turnstile(int fd, int bell) noexcept {
-  const Result turnstile = once([] { return ::epoll_create1(EPOLL_CLOEXEC); });
-  if (turnstile < 0) return turnstile;
-  const auto add = [&](int added, std::uint32_t events) {
-    epoll_event event{events, {.fd = added}};
-    return once(
-        [&] { return ::epoll_ctl(static_cast<int>(turnstile), EPOLL_CTL_ADD, added, &event); });
-  };
-  Result result = add(fd, EPOLLIN | EPOLLEXCLUSIVE);
-  if (result == 0) result = add(bell, EPOLLIN);
-  if (result == 0) return turnstile;
-  close_descriptor(static_cast<int>(turnstile));
-  return result;
-}
-
-Result pass_turnstile(int turnstile, std::chrono::milliseconds patience) noexcept {
-  epoll_event event;
-  const Result result =
-      once([&] { return ::epoll_wait(turnstile, &event, 1, static_cast<int>(patience.count())); });
-  return result > 0 ? event.data.fd : -ETIMEDOUT;
 }
 
 std::uint64_t cookie_of(int fd) noexcept {
@@ -128,8 +98,88 @@ std::uint64_t cookie_of(int fd) noexcept {
   return cookie;
 }
 
-Result open_child(int pid) noexcept {
-  return once([&] { return ::syscall(SYS_pidfd_open, pid, 0); });
+Descriptor open_child(int pid) noexcept {
+  const Result fd = once([&] { return ::syscall(SYS_pidfd_open, pid, 0); });
+  return Descriptor(fd < 0 ? -1 : static_cast<int>(fd));
+}
+
+Bell::Bell()
+    : descriptor_(static_cast<int>(
+          check(once([] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }), "eventfd"))) {}
+
+void Bell::ring() const noexcept {
+  once([&] { return ::eventfd_write(fileno(), 1); });
+}
+
+void Bell::silence() const noexcept {
+  eventfd_t count;
+  once([&] { return ::eventfd_read(fileno(), &count); });
+}
+
+void Bell::part_from_parent() const noexcept {
+  const Result own = once([] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); });
+  if (own < 0) return;
+  once([&] { return ::dup3(static_cast<int>(own), fileno(), O_CLOEXEC); });
+  close_descriptor(static_cast<int>(own));
+}
+
+namespace {
+
+Result control(int epoll, int operation, int fd, std::uint32_t events) noexcept {
+  epoll_event event{events, {.fd = fd}};
+  return once([&] { return ::epoll_ctl(epoll, operation, fd, &event); });
+}
+
+// The system forgets a descriptor that is closed, and its number may be in use again.
+Result watch_for(int epoll, int fd, std::uint32_t events) noexcept {
+  const Result result = control(epoll, EPOLL_CTL_MOD, fd, events);
+  return result == -ENOENT ? control(epoll, EPOLL_CTL_ADD, fd, events) : result;
+}
+
+}  // namespace
+
+Door::Door(const Bell& bell)
+    : epoll_(
+          static_cast<int>(check(once([] { return ::epoll_create1(EPOLL_CLOEXEC); }), "epoll"))) {
+  check(watch(bell.fileno()), "epoll");
+}
+
+Result Door::open_once(int listener) noexcept {
+  return watch_for(epoll_.fileno(), listener, EPOLLIN | EPOLLONESHOT);
+}
+
+Result Door::open(int listener) noexcept {
+  if (listener == listener_) return 0;
+  shut();
+  const Result result = watch(listener);
+  if (result == 0) listener_ = listener;
+  return result;
+}
+
+void Door::shut() noexcept {
+  if (listener_ != -1) control(epoll_.fileno(), EPOLL_CTL_DEL, listener_, 0);
+  listener_ = -1;
+}
+
+Result Door::watch(int fd) noexcept { return watch_for(epoll_.fileno(), fd, EPOLLIN); }
+
+Door::Passed Door::wait(Deadline& deadline) noexcept {
+  for (;;) {
+    int patience = -1;
+    if (current_scope != nullptr) {
+      const Result ready = thinsock::wait(epoll_.fileno(), POLLIN, deadline);
+      if (ready < 0) return {ready, false};
+      patience = 0;
+    } else if (!deadline.never()) {
+      const auto rounded_up = std::chrono::ceil<std::chrono::milliseconds>(deadline.remaining());
+      patience = static_cast<int>(std::min<std::int64_t>(rounded_up.count(), INT_MAX));
+    }
+    epoll_event event;
+    const Result count = once([&] { return ::epoll_wait(epoll_.fileno(), &event, 1, patience); });
+    if (count > 0) return {event.data.fd, (event.events & EPOLLIN) != 0};
+    if (count < 0 && count != -EINTR) return {count, false};
+    if (!deadline.never() && deadline.remaining().count() == 0) return {-ETIMEDOUT, false};
+  }
 }
 
 }  // namespace thinsock

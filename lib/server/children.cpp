@@ -1,0 +1,115 @@
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <iostream>
+
+#include "../system/platform.hpp"
+#include "state.hpp"
+
+using std::chrono::milliseconds;
+
+namespace thinsock {
+
+namespace {
+
+// Writes what the child would have a copy of. Not every stdio stream: one may be waiting for input.
+void flush_output() {
+  std::cout.flush();
+  std::clog.flush();
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+bool RequestChildren::has_room() const noexcept {
+  const std::size_t most = server_.options.max_children;
+  return most == 0 || children_.size() < most;
+}
+
+void RequestChildren::start(Request& request, const Address& client_address) {
+  {
+    const std::lock_guard lock(mutex_);
+    children_.reserve(children_.size() + 1);
+  }
+  flush_output();
+  std::unique_lock lock(server_.state_->mutex);  // Or the child's might stay locked for ever.
+  const auto pid = static_cast<pid_t>(check(once(::fork), "fork"));
+  lock.unlock();
+  if (pid == 0) run(request, client_address);
+  Descriptor ended = open_child(pid);
+  if (ended.fileno() != -1 && server_.state_->door->watch(ended.fileno()) < 0) ended.close();
+  {
+    const std::lock_guard lock(mutex_);
+    children_.push_back({pid, std::move(ended)});
+  }
+  server_.close_request(request);
+}
+
+// The child keeps the request, and neither the listener nor what wakes or ends the parent's loop.
+void RequestChildren::run(Request& request, const Address& client_address) noexcept {
+  BaseServer::State& state = *server_.state_;
+  state.bell.close();
+  state.door.reset();
+  current_scope = nullptr;
+  children_.clear();
+  server_.forget_in_child();
+  const bool fine = server_.finish_or_report(request, client_address);
+  server_.shutdown_or_report(request, client_address);
+  try {
+    flush_output();
+  } catch (const std::ios::failure&) {  // Nobody is left to catch it.
+  }
+  ::_exit(fine ? 0 : 1);
+}
+
+void RequestChildren::reap(Result ready) noexcept {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(children_, [&](const Child& child) {
+    const int ended = child.ended.fileno();
+    if (ended != -1 && ended != ready) return false;
+    return retried([&] { return ::waitpid(child.pid, nullptr, WNOHANG); }) != 0;
+  });
+}
+
+Timeout RequestChildren::patience() const noexcept {
+  const bool blind =
+      std::ranges::any_of(children_, [](const Child& child) { return child.ended.fileno() == -1; });
+  return blind ? Timeout(milliseconds(20)) : Timeout();
+}
+
+// False if some are left at the deadline.
+bool RequestChildren::wait_for_all(Deadline& deadline) {
+  BaseServer::State& state = *server_.state_;
+  while (!children_.empty()) {
+    const bool over = !deadline.never() && deadline.remaining() == milliseconds(0);
+    Deadline until(std::min(patience(), deadline.never() ? Timeout() : deadline.remaining()));
+    const Door::Passed passed = state.door->wait(until);
+    if (passed.fd == state.bell.fileno()) state.bell.silence();
+    reap(passed.fd);
+    if (over) break;
+  }
+  return children_.empty();
+}
+
+std::size_t RequestChildren::finish(Timeout grace) {
+  if (!server_.options.block_on_close || children_.empty()) return 0;
+  server_.state_->door->shut();
+  Deadline deadline(grace), never(std::nullopt);
+  if (wait_for_all(deadline)) return 0;
+  const std::size_t killed = children_.size();
+  for (const Child& child : children_) ::kill(child.pid, SIGKILL);
+  wait_for_all(never);
+  return killed;
+}
+
+std::vector<pid_t> RequestChildren::pids() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<pid_t> pids;
+  for (const Child& child : children_) pids.push_back(child.pid);
+  return pids;
+}
+
+}  // namespace thinsock

@@ -1,0 +1,21 @@
+// Which of a host's addresses a datagram was sent to, and leaves from.
+#pragma once
+
+#include "thinsock/message.hpp"
+
+namespace thinsock {
+
+/// Makes the kernel tell for each datagram which address it was sent to.
+void receive_packet_info(Socket& sk, bool ipv4_too);
+
+/// The room that recvmsg needs for it.
+std::size_t packet_info_size() noexcept;
+
+/// The address that an answer has to leave from, with the port that the socket is bound to; empty
+/// if the kernel does not tell, or for an IPv6 group.
+Address destination_of(const Message& message, const Address& bound);
+
+/// Makes sendmsg send from this address.
+Ancillary leaving_from(const Address& address);
+
+}  // namespace thinsock

@@ -1,0 +1,261 @@
+#include <algorithm>
+#include <utility>
+
+#include "../system/waiting.hpp"
+#include "state.hpp"
+
+namespace thinsock {
+
+namespace {
+
+// How long a thread waits at the door while another one waits there too.
+constexpr std::chrono::seconds kSpareTime(5);
+
+// The library's own frames fit into that: recv has 16 KiB on the stack.
+constexpr std::size_t kLeastStack = 64 * 1024;
+
+}  // namespace
+
+/// A thread that has begun. This is on the stack of the thread, in pages that are needed anyway:
+/// nothing is allocated before a handler does, so that an idle connection stays cheap.
+struct RequestThreads::Worker {
+  Job job;
+  Answering answering;
+  Worker* next = nullptr;
+};
+
+/// While threads take requests.
+class RequestThreads::Taking {
+ public:
+  explicit Taking(RequestThreads& threads) : threads_(threads) {
+    const std::lock_guard lock(threads_.mutex_);
+    threads_.create();
+    threads_.taking_ = true;
+    threads_.let_next_through();
+  }
+  Taking(const Taking&) = delete;
+  ~Taking() {
+    std::unique_lock lock(threads_.mutex_);
+    threads_.taking_ = false;
+    threads_.server_.state_->bell.ring();
+    threads_.changed_.wait(lock, [&] { return threads_.at_door_ == 0; });
+  }
+
+ private:
+  RequestThreads& threads_;
+};
+
+void RequestThreads::serve(Timeout poll_interval) {
+  const InRole role(server_, true);
+  {
+    const Taking taking(*this);
+    for (std::unique_lock lock(mutex_); goes_on(); lock.lock()) {
+      lock.unlock();
+      Deadline tick(poll_interval);
+      const Result woken = wait(server_.state_->bell.fileno(), POLLIN, tick);
+      if (woken != -ETIMEDOUT || interrupted() != 0) continue;
+      const std::lock_guard alone(hooks_mutex_);
+      server_.run_service_actions();
+    }
+  }
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+}
+
+// Whether the bell has not rung for the end. If it has rung all the same, then for a process that
+// has the same bell.
+bool RequestThreads::goes_on() noexcept {
+  const BaseServer::State& state = *server_.state_;
+  if (!taking_ || failure_ || state.is_asked_to_end() || interrupted() != 0) return false;
+  state.bell.silence();
+  if (state.is_asked_to_end()) state.bell.ring();
+  return true;
+}
+
+bool RequestThreads::room() const noexcept {
+  const std::size_t most = server_.options.max_threads;
+  return most == 0 || under_way_ < most;
+}
+
+bool RequestThreads::may_take() const noexcept { return room() || server_.options.refuse_at_limit; }
+
+bool RequestThreads::has_room() noexcept {
+  const std::lock_guard lock(mutex_);
+  shut_ = !may_take();
+  return room();
+}
+
+void RequestThreads::start(Request& request, const Address& client_address) {
+  if (current_role != nullptr && current_role->server == &server_ && current_role->taken) {
+    Job& job = *current_role->taken;
+    if (&request != &job.request) job.request = std::move(request);
+    if (&client_address != &job.client_address) job.client_address = client_address;
+    job.accepted = true;
+    return;
+  }
+  const std::lock_guard lock(mutex_);
+  handed_over_.push_back({std::move(request), client_address, true});
+  try {
+    create();
+  } catch (...) {
+    request = std::move(handed_over_.back().request);
+    handed_over_.pop_back();
+    throw;
+  }
+  ++under_way_;
+  unwaited_ = true;
+}
+
+// Starts a thread that takes what was handed over, or goes to the door. The caller holds the mutex,
+// which the thread needs first of all.
+void RequestThreads::create() {
+  pthread_attr_t attributes;
+  ::pthread_attr_init(&attributes);
+  const std::size_t size = server_.options.thread_stack_size;
+  int error = 0;
+  if (size != 0) error = ::pthread_attr_setstacksize(&attributes, std::max(size, kLeastStack));
+  pthread_t thread;
+  if (error == 0) error = ::pthread_create(&thread, &attributes, run, this);
+  ::pthread_attr_destroy(&attributes);
+  if (error != 0) fail(code_of(-error), "thread");
+  ++alive_;
+  ++at_door_;
+}
+
+void* RequestThreads::run(void* threads) noexcept {
+  static_cast<RequestThreads*>(threads)->work();
+  return nullptr;
+}
+
+void RequestThreads::work() noexcept {
+  const InRole role(server_, false);
+  Worker worker;
+  std::unique_lock lock(mutex_);
+  worker.next = std::exchange(workers_, &worker);
+  while (next_job(worker.job, lock)) {
+    const bool overdue = overdue_;
+    lock.unlock();
+    answer(worker, overdue);
+    lock.lock();
+    ++at_door_;
+    if (--under_way_ == 0) changed_.notify_all();
+    if (std::exchange(shut_, false)) open_door();
+  }
+  leave(worker, lock);
+}
+
+// Waits for a request that this thread is to answer. False if the thread has to end.
+bool RequestThreads::next_job(Job& job, std::unique_lock<std::mutex>& lock) {
+  BaseServer::State& state = *server_.state_;
+  for (;;) {
+    if (!handed_over_.empty()) {
+      job = std::move(handed_over_.front());
+      handed_over_.pop_front();
+      --at_door_;
+      return true;
+    }
+    if (!taking_ || state.is_asked_to_end()) return false;
+    lock.unlock();
+    Deadline spare{Timeout(kSpareTime)};
+    const Door::Passed passed = state.door->wait(spare);
+    const bool rang = passed.fd == state.bell.fileno(), through = passed.fd >= 0 && !rang;
+    const bool accepted = through && take(job, passed.readable);
+    lock.lock();
+    if (rang && !goes_on()) return false;
+    if (passed.fd < 0 && at_door_ > 1) return false;
+    if (accepted) {
+      --at_door_;
+      ++under_way_;
+    }
+    if (through) let_next_through();
+    if (accepted) return true;
+  }
+}
+
+// Takes a request by the hooks, while no other thread calls them. False if there is none that this
+// thread is to answer.
+bool RequestThreads::take(Job& job, bool readable) noexcept {
+  const std::lock_guard alone(hooks_mutex_);
+  server_.state_->trouble = !readable;
+  if (server_.state_->is_asked_to_end()) return false;
+  const InRole role(server_, true, &job);
+  job.accepted = false;
+  try {
+    job.accepted = server_.handle_one(job.request, job.client_address) && job.accepted;
+    server_.run_service_actions();
+  } catch (...) {  // Of handle_error: it is serve_forever's to throw.
+    const std::lock_guard lock(mutex_);
+    failure_ = std::current_exception();
+    server_.state_->bell.ring();
+  }
+  if (!job.accepted) Socket(std::move(job.request.socket));
+  return job.accepted;
+}
+
+// Opens the door unless there are as many requests as may be, and sees to it that a thread waits.
+void RequestThreads::let_next_through() noexcept {
+  shut_ = !may_take();
+  if (shut_) return;
+  open_door();
+  if (at_door_ > 0) return;
+  try {
+    create();
+  } catch (const Error&) {  // Then the next thread that has ended its request comes to the door.
+  }
+}
+
+void RequestThreads::open_door() noexcept {
+  const Result result = server_.state_->door->open_once(server_.fileno());
+  if (result == 0) return;
+  failure_ = std::make_exception_ptr(Error(code_of(result), "serve_forever"));
+  server_.state_->bell.ring();
+}
+
+void RequestThreads::answer(Worker& worker, bool overdue) noexcept {
+  Job& job = worker.job;
+  worker.answering.begin(job.request, job.client_address);
+  if (overdue) server_.state_->cut_off += worker.answering.cut();
+  server_.finish_or_report(job.request, job.client_address);
+  worker.answering.end();
+  server_.shutdown_or_report(job.request, job.client_address);
+  Socket(std::move(job.request.socket));
+}
+
+void RequestThreads::leave(Worker& worker, std::unique_lock<std::mutex>& lock) noexcept {
+  Worker** link = &workers_;
+  while (*link != &worker) link = &(*link)->next;
+  *link = worker.next;
+  const auto before = std::exchange(last_, ::pthread_self());
+  --at_door_;
+  --alive_;
+  changed_.notify_all();
+  lock.unlock();
+  if (before) ::pthread_join(*before, nullptr);
+}
+
+std::size_t RequestThreads::finish(Timeout grace) {
+  const auto end =
+      moment_after(server_.options.daemon_threads ? Timeout(std::chrono::seconds(0)) : grace);
+  std::size_t cut_off = 0;
+  std::unique_lock lock(mutex_);
+  if (!changed_.wait_until(lock, end, [&] { return under_way_ == 0; })) {
+    overdue_ = true;
+    for (Worker* worker = workers_; worker != nullptr; worker = worker->next) {
+      cut_off += worker->answering.cut();
+    }
+  }
+  changed_.wait(lock, [&] { return alive_ == 0; });
+  overdue_ = unwaited_ = false;
+  const auto last = std::exchange(last_, std::nullopt);
+  lock.unlock();
+  if (last) ::pthread_join(*last, nullptr);
+  return cut_off;
+}
+
+bool RequestThreads::unwaited() noexcept {
+  const std::lock_guard lock(mutex_);
+  return unwaited_;
+}
+
+RequestThreads::~RequestThreads() { finish(server_.options.shutdown_timeout); }
+
+}  // namespace thinsock

@@ -1,0 +1,50 @@
+#include "transfer.hpp"
+
+#include <algorithm>
+
+#include "raw_address.hpp"
+
+namespace thinsock {
+
+// The slow way: there is something to wait for, a signal has come, or the transfer has failed.
+Result Transfer::resume(Result tried, int fd, Deadline& deadline) const noexcept {
+  Deadline no_wait(std::chrono::nanoseconds(0));
+  Deadline& end = flags_ & (MSG_DONTWAIT | MSG_ERRQUEUE) ? no_wait : deadline;
+  if (const Result stop = interrupted(); stop < 0 && !end.at_once()) return stop;
+  const short events = sends_ ? POLLOUT : flags_ & MSG_OOB ? POLLPRI : POLLIN;
+  return resumed(
+      tried, [&] { return make(fd, deadline); }, fd, events, end, 0);
+}
+
+Result send_rest(int fd, ConstBuffer data, int flags, std::size_t& sent,
+                 Deadline& deadline) noexcept {
+  while (sent < data.size()) {
+    if (deadline.over()) return -ETIMEDOUT;
+    const ConstBuffer rest(data.data() + sent, data.size() - sent);
+    const Result result = Transfer::sending(rest, flags).over(fd, deadline);
+    if (result < 0) return result;
+    sent += static_cast<std::size_t>(result);
+  }
+  return 0;
+}
+
+// A datagram may be as long as the caller says: what does not fit is lost. Pages that are never
+// touched cost nothing.
+std::size_t room_for(std::size_t bufsize, int flags, int family, int type) noexcept {
+  const bool whole = type == SOCK_STREAM ? flags & MSG_WAITALL : !is_internet(family);
+  return whole ? bufsize : std::min(bufsize, kChunk);
+}
+
+std::string with_name_of(int fd, const char* operation) {
+  Address name;
+  if (name_into(name, ::getpeername, fd) < 0) name_into(name, ::getsockname, fd);
+  std::string text(operation);
+  if (name.port() != 0 || !name.path().empty()) text += ' ' + name.str();
+  return text;
+}
+
+void fail(Result result, const char* operation, int fd, std::size_t transferred) {
+  fail(code_of(result), with_name_of(fd, operation), transferred);
+}
+
+}  // namespace thinsock

@@ -1,0 +1,111 @@
+// One transfer of bytes between a Socket and the kernel.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <string>
+
+#include "../system/waiting.hpp"
+#include "thinsock/buffer.hpp"
+#include "thinsock/socket.hpp"
+
+namespace thinsock {
+
+/// What one send(2) or recv(2), or a relative of them, is asked to do.
+class Transfer {
+ public:
+  static Transfer sending(ConstBuffer data, int flags, const Address* to = nullptr) noexcept {
+    return {true,
+            const_cast<char*>(data.data()),
+            data.size(),
+            flags | MSG_NOSIGNAL,
+            const_cast<Address*>(to),
+            nullptr};
+  }
+  static Transfer sending(msghdr& message, int flags) noexcept {
+    return {true, nullptr, 0, flags | MSG_NOSIGNAL, nullptr, &message};
+  }
+  /// `from` is set to the sender's address, or made empty.
+  static Transfer receiving(MutableBuffer buffer, int flags, Address* from = nullptr) noexcept {
+    return {false, buffer.data(), buffer.size(), flags, from, nullptr};
+  }
+  static Transfer receiving(msghdr& message, int flags) noexcept {
+    return {false, nullptr, 0, flags, nullptr, &message};
+  }
+
+  /// Makes the transfer, after waiting for the socket if that may be: how many bytes went. Where
+  /// there is no need to wait, this costs the system call alone.
+  Result over(int fd, Deadline& deadline) const noexcept {
+    Result tried = -EINTR;  // In a scope it may have to end before the first try.
+    if (current_scope == nullptr) [[likely]] {
+      tried = result_of(make(fd, deadline));
+      if (tried >= 0) [[likely]]
+        return tried;
+    }
+    // A copy made here, so that the fast way keeps everything in registers.
+    return Transfer(sends_, data_, size_, flags_, peer_, message_).resume(tried, fd, deadline);
+  }
+
+ private:
+  Transfer(bool sends, char* data, std::size_t size, int flags, Address* peer,
+           msghdr* message) noexcept
+      : data_(data), size_(size), peer_(peer), message_(message), flags_(flags), sends_(sends) {}
+
+  // The system call.
+  long make(int fd, const Deadline& deadline) const noexcept {
+    const int flags = deadline.kernel_waits() ? flags_ : flags_ | MSG_DONTWAIT;
+    if (message_ != nullptr)
+      return sends_ ? ::sendmsg(fd, message_, flags) : ::recvmsg(fd, message_, flags);
+    if (peer_ == nullptr)
+      return sends_ ? ::send(fd, data_, size_, flags) : ::recv(fd, data_, size_, flags);
+    if (sends_) return ::sendto(fd, data_, size_, flags, peer_->data(), peer_->size());
+    socklen_t size = Address::capacity();
+    const long received = ::recvfrom(fd, data_, size_, flags, peer_->data(), &size);
+    peer_->resize(received < 0 ? 0 : size);
+    return received;
+  }
+  Result resume(Result tried, int fd, Deadline& deadline) const noexcept;
+
+  char* data_;
+  std::size_t size_;
+  Address* peer_;
+  msghdr* message_;  // If not null, all of the above is in there.
+  int flags_;
+  bool sends_;
+};
+
+/// Sends what is left of data behind the first `sent` bytes, and counts on.
+Result send_rest(int fd, ConstBuffer data, int flags, std::size_t& sent,
+                 Deadline& deadline) noexcept;
+
+/// Sends all of data, and says in `sent` how much has gone.
+inline Result send_all(int fd, ConstBuffer data, int flags, std::size_t& sent,
+                       Deadline& deadline) noexcept {
+  const Result first = Transfer::sending(data, flags).over(fd, deadline);
+  sent = first < 0 ? 0 : static_cast<std::size_t>(first);
+  if (first < 0 || sent == data.size()) return first;
+  return send_rest(fd, data, flags, sent, deadline);
+}
+
+/// The most that recv takes from a stream in one call.
+constexpr std::size_t kChunk = 64 * 1024;
+
+/// How many of the bytes that a receive asks for are worth making room for.
+std::size_t room_for(std::size_t bufsize, int flags, int family, int type) noexcept;
+
+/// Throws an Error that names the operation and the socket: by its peer, or else by its own name.
+[[noreturn]] void fail(Result result, const char* operation, int fd, std::size_t transferred = 0);
+std::string with_name_of(int fd, const char* operation);
+
+inline std::size_t value_of(Result result, const char* operation, int fd) {
+  if (result < 0) fail(result, operation, fd);
+  return static_cast<std::size_t>(result);
+}
+
+/// The value, or 0 and the error.
+inline std::size_t value_or_error(Result result, std::error_code& error) noexcept {
+  error = code_of(result);
+  return result < 0 ? 0 : static_cast<std::size_t>(result);
+}
+
+}  // namespace thinsock

@@ -1,0 +1,72 @@
+// What a system call answered, and how a failure becomes an Error: the only look at its errno, and
+// the only retry after a signal.
+#pragma once
+
+#include <cerrno>
+#include <cstddef>
+#include <string>
+#include <system_error>
+
+#include "thinsock/address.hpp"
+#include "thinsock/error.hpp"
+
+namespace thinsock {
+
+/// The value of a system call, or a negated errno.
+using Result = long;
+
+/// The result of a system call that has just returned this.
+inline Result result_of(long returned) noexcept { return returned < 0 ? -errno : returned; }
+
+template <class Call>
+Result once(const Call& call) noexcept {
+  return result_of(call());
+}
+
+/// Repeats a call that a signal has interrupted.
+template <class Call>
+Result retried(const Call& call) noexcept {
+  Result result;
+  do {
+    result = once(call);
+  } while (result == -EINTR);
+  return result;
+}
+
+/// No error if the result is not negative.
+inline std::error_code code_of(Result result) noexcept {
+  return {result < 0 ? static_cast<int>(-result) : 0, std::system_category()};
+}
+
+/// What errno says now. Ask before calling anything else, which may change it.
+inline std::error_code last_error() noexcept { return {errno, std::system_category()}; }
+
+/// Throws the class of Error that fits the code.
+[[noreturn]] void fail(std::error_code code, const std::string& what, std::size_t transferred = 0);
+
+/// Returns the value, or throws an Error that names the operation and the address.
+inline Result check(Result result, const char* operation) {
+  if (result < 0) fail(code_of(result), operation);
+  return result;
+}
+inline Result check(Result result, const char* operation, const Address& address) {
+  if (result < 0) fail(code_of(result), operation + (' ' + address.str()));
+  return result;
+}
+
+/// Keeps errno as it is: a signal handler must not change it for the code that it interrupts.
+class ErrnoKept {
+ public:
+  ~ErrnoKept() { errno = errno_; }
+
+ private:
+  int errno_ = errno;
+};
+
+/// close(2), which is never repeated: the descriptor is gone whatever the call reports.
+Result close_descriptor(int fd) noexcept;
+
+/// Sets or clears O_NONBLOCK, which all duplicates of a descriptor share.
+Result set_nonblocking(int fd, bool nonblocking) noexcept;
+
+}  // namespace thinsock
