@@ -1,4 +1,4 @@
-// Everyone's line goes to everyone: Python's ThreadingTCPServer with state its handlers share.
+// Sends each client's lines to all clients: Python's ThreadingTCPServer whose handlers share state.
 // sh samples/run.sh broadcast_chat [HOST [PORT]]
 #include <chrono>
 #include <csignal>
@@ -20,13 +20,13 @@ struct Room : ThreadingTCPServer {
     const std::lock_guard lock(mutex);
     members.erase(&member);
   }
-  // Who does not keep up with the others has to go: they are not made to wait.
+  // Disconnects members that do not read fast enough, instead of making all others wait.
   void say(const std::string& line) {
     const std::lock_guard lock(mutex);
     for (Socket* member : members) {
       std::error_code error;
       if (member->send(line, MSG_DONTWAIT, error) < line.size())
-        ::shutdown(member->fileno(), SHUT_RDWR);  // Socket's would throw if it has gone already.
+        ::shutdown(member->fileno(), SHUT_RDWR);  // Socket::shutdown throws if the peer has gone.
     }
   }
 
@@ -36,7 +36,7 @@ struct Room : ThreadingTCPServer {
 
 class Member : public thinsock::StreamRequestHandler {
   void handle() override {
-    request.set_keepalive(60s, 10s, 3);  // Notices also who was switched off.
+    request.set_keepalive(60s, 10s, 3);  // Notices a machine that was switched off.
     room.enter(request);
     room.say(name + " has come\n");
     for (std::string line; (line = rfile.readline(1024)).ends_with('\n');)
@@ -51,7 +51,7 @@ class Member : public thinsock::StreamRequestHandler {
   const std::string name = client_address.str();
 };
 
-thinsock::BaseServer* running;  // For Ctrl-C.
+thinsock::BaseServer* running;  // Ctrl-C stops this server.
 
 int main(int argc, char** argv) {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
@@ -66,5 +66,5 @@ int main(int argc, char** argv) {
 }
 
 // listening on 127.0.0.1:8888
-// and a client, nc 127.0.0.1 8888:
+// A client (nc 127.0.0.1 8888) prints:
 // 127.0.0.1:54321: Hello, everybody!

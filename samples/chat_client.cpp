@@ -1,4 +1,4 @@
-// Chats with a server, a line each in turn until ByeBye: Python's send(input()) and recv in a loop.
+// Chats with a server, taking turns until ByeBye: Python's send(input()) and recv in a loop.
 // sh samples/run.sh chat_client [HOST [PORT]]
 #include <chrono>
 #include <iostream>
@@ -11,7 +11,7 @@ int main(int argc, char** argv) {
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
   thinsock::SocketStream server(thinsock::create_connection({host, port}, 5s));
-  server.socket().settimeout(std::nullopt);  // Somebody has to type the answers.
+  server.socket().settimeout(std::nullopt);  // Somebody types the answers.
   for (std::string line; std::cout << "> " << std::flush && std::getline(std::cin, line);) {
     server << line << std::endl;
     if (line == "ByeBye") return 0;

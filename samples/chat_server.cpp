@@ -1,4 +1,4 @@
-// Chats with one client after the other, in turn until ByeBye: Python's accept, recv and input.
+// Chats with one client at a time, taking turns until ByeBye: Python's accept, recv and input.
 // sh samples/run.sh chat_server [HOST [PORT]]
 #include <chrono>
 #include <iostream>
@@ -6,7 +6,7 @@
 #include <thinsock/stream.hpp>
 using namespace std::chrono_literals;
 
-// False once there is nobody at the keyboard any more.
+// Returns false once std::cin has ended.
 bool chat(thinsock::SocketStream& client) {
   for (std::string line; (line = client.readline(8192)).ends_with('\n');) {
     std::cout << line;
@@ -28,7 +28,7 @@ int main(int argc, char** argv) {
 
   for (bool open = true; open;) {
     auto [conn, addr] = sk.accept();
-    conn.set_keepalive(60s, 10s, 3);  // Notices also who was switched off.
+    conn.set_keepalive(60s, 10s, 3);  // Notices a machine that was switched off.
     std::cout << addr << " has come" << std::endl;
     thinsock::SocketStream client(conn);
     open = chat(client);

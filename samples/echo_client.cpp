@@ -1,4 +1,4 @@
-// Sends each line that is typed and prints what comes back, until exit: Python's echo client.
+// Sends each typed line and prints the server's answer, until exit: Python's echo client.
 // sh samples/run.sh echo_client [HOST [PORT]]
 #include <chrono>
 #include <iostream>

@@ -1,4 +1,4 @@
-// Sends back what each of many clients sends: Python's ThreadingTCPServer with a handler class.
+// Sends back what clients send, many at once: Python's ThreadingTCPServer with a handler class.
 // sh samples/run.sh echo_server [HOST [PORT]]
 #include <csignal>
 #include <iostream>
@@ -10,7 +10,7 @@ struct Echo : thinsock::BaseRequestHandler {
   }
 };
 
-thinsock::BaseServer* running;  // For Ctrl-C.
+thinsock::BaseServer* running;  // Ctrl-C stops this server.
 
 int main(int argc, char** argv) {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";

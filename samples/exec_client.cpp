@@ -1,4 +1,4 @@
-// Has a server run each command line that is typed and prints what it prints; ends as the last did.
+// Lets a server run each typed command, prints its output, and exits with the last one's status.
 // sh samples/run.sh exec_client [HOST [PORT]]
 #include <chrono>
 #include <iostream>
@@ -6,7 +6,7 @@
 #include <thinsock/stream.hpp>
 using namespace std::chrono_literals;
 
-// What the server passes on, up to the exit status.
+// Prints the output that the server sends, and returns the command's exit status.
 int print_output(thinsock::SocketStream& server) {
   std::string kind;
   for (int number; server >> kind >> number && server.get() == '\n';) {
@@ -16,7 +16,7 @@ int print_output(thinsock::SocketStream& server) {
     if (server.read(piece.data(), number))
       (kind == "stdout" ? std::cout : std::cerr) << piece << std::flush;
   }
-  throw std::runtime_error("the connection has broken");
+  throw std::runtime_error("the server's answer is incomplete or invalid");
 }
 
 int main(int argc, char** argv) {
@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
   thinsock::SocketStream server(thinsock::create_connection({host, port}, 5s));
-  server.socket().settimeout(std::nullopt);  // A command may take its time.
+  server.socket().settimeout(std::nullopt);  // A command may run for any time.
   int status = 0;
   for (std::string line; std::getline(std::cin, line);) {
     server << line << std::endl;

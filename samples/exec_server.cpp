@@ -1,4 +1,4 @@
-// Runs command lines and streams back what they print: Python's subprocess behind a socketserver.
+// Runs command lines and streams their output back: Python's subprocess behind a socketserver.
 // sh samples/run.sh exec_server [HOST [PORT]]
 #include <fcntl.h>
 #include <poll.h>
@@ -25,10 +25,10 @@ struct Pipe {
   Descriptor out, in;
 };
 
-// A shell in a process group of its own.
+// Starts a shell in a new process group, so that it can be killed with all its children.
 pid_t start(const std::string& line, const Pipe& out, const Pipe& err) {
   const auto pid = static_cast<pid_t>(check(::fork()));
-  ::setpgid(pid, pid);  // Here and in the child, whichever comes first.
+  ::setpgid(pid, pid);  // In parent and child, because either may be the first to need it.
   if (pid != 0) return pid;
   ::dup2(::open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
   ::dup2(out.in.fileno(), 1);
@@ -37,11 +37,12 @@ pid_t start(const std::string& line, const Pipe& out, const Pipe& err) {
   ::_exit(127);
 }
 
-// Sends "stdout SIZE\n" or "stderr SIZE\n" and that many bytes, and at last "exit STATUS\n". A
-// client that closes even its sending half has left, and its command is killed.
+// Sends "stdout SIZE\n" or "stderr SIZE\n" and SIZE bytes for each piece of output, and finally
+// "exit STATUS\n". When the client closes the connection, or only its sending side, the command is
+// killed.
 class Exec : public thinsock::StreamRequestHandler {
   void handle() override {
-    wfile.exceptions(std::ios::goodbit);  // Not to throw past a command that has to be ended.
+    wfile.exceptions(std::ios::goodbit);  // An exception would leave a command running.
     for (std::string line; (line = rfile.readline(65536)).ends_with('\n');) run(line);
   }
 
@@ -55,7 +56,7 @@ class Exec : public thinsock::StreamRequestHandler {
                      {ended.fileno(), POLLIN, 0},
                      {request.fileno(), POLLRDHUP, 0}};
     while (ends[0].fd != -1 || ends[1].fd != -1 || ends[2].fd != -1) {
-      if (::poll(ends, 4, -1) == -1) continue;  // A signal.
+      if (::poll(ends, 4, -1) == -1) continue;  // A signal arrived.
       if (ends[3].revents != 0 || !wfile) {     // The client has left.
         ::kill(-pid, SIGKILL);
         break;
@@ -78,7 +79,7 @@ class Exec : public thinsock::StreamRequestHandler {
   }
 };
 
-thinsock::BaseServer* running;  // For Ctrl-C.
+thinsock::BaseServer* running;  // Ctrl-C stops this server.
 
 int main(int argc, char** argv) {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
@@ -89,9 +90,9 @@ int main(int argc, char** argv) {
   running = &server;
   std::signal(SIGINT, [](int) { running->request_shutdown(); });
   std::cout << "listening on " << server.server_address << std::endl;
-  std::cerr << "warning: whoever connects runs commands as this user\n";
+  std::cerr << "warning: anybody who connects runs commands as this user\n";
   server.serve_forever();
 }
 
 // listening on 127.0.0.1:8888
-// warning: whoever connects runs commands as this user
+// warning: anybody who connects runs commands as this user

@@ -1,8 +1,9 @@
-// Serves a directory to any FTP client: the homework of the tutorials, a threading socketserver.
+// Serves a directory to any FTP client: the tutorials' homework, on a threading socketserver.
 // sh samples/run.sh ftp_server DIR USERS [HOST [PORT]]       (USERS: a file of lines name:password)
 //
-// RFC 959, 2389, 2428 (IPv6) and 3659 (MLSD, resuming). Files are moved byte for byte, in TYPE A
-// too, and SIZE counts them so. Links are followed, if they stay within DIR, but not listed.
+// It implements RFC 959, 2389, 2428 (IPv6) and 3659 (MLSD, resuming). Files are transferred
+// unchanged, even with TYPE A, so SIZE gives the size on disk. Links that stay within DIR are
+// followed, but not listed.
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
@@ -31,8 +32,10 @@ using Reply = std::string;
 using Text = const std::string&;
 using Status = struct stat;
 
-constexpr auto kPatience = 5min;  // For a command, a reply, a data connection, a piece of a file.
-constexpr std::size_t kPiece = 1 << 18, kLongestLine = 4096, kMostAhead = 16;
+// The longest wait for a command, a reply, a data connection or a piece of a file.
+constexpr auto kPatience = 5min;
+constexpr std::size_t kPiece = 1 << 18, kLongestLine = 4096;  // In bytes.
+constexpr std::size_t kMostQueued = 16;  // So many commands during a transfer end it.
 
 auto check(auto result) {
   if (result == -1) throw std::system_error(errno, std::generic_category());
@@ -50,7 +53,8 @@ std::string utc(std::time_t time, const char* format) {
   return (std::ostringstream() << std::put_time(::gmtime_r(&time, &parts), format)).str();
 }
 
-// The lines of NLST, of LIST, which clients expect to be those of ls -l, and of MLSD.
+// These three format an entry for NLST, for LIST (as ls -l does, which clients expect) and for
+// MLSD.
 std::string name_only(Text name, const Status&) { return name; }
 std::string ls_line(Text name, const Status& status) {
   const bool recent = std::abs(std::time(nullptr) - status.st_mtime) < 180 * 24 * 3600;
@@ -72,13 +76,14 @@ std::vector<std::string> lines_of(const char* name) {
   return lines;
 }
 
-// A directory that no path leads out of, and the lines name:password of who may come.
+// The directory that is served, and a line name:password for each user.
 struct Site {
   const Descriptor root;
   const std::vector<std::string> users;
 
-  // The kernel itself stays below the root, whatever links there are and whoever renames what
-  // meanwhile. Without O_NONBLOCK a FIFO would wait for its other end.
+  // The kernel keeps the path within the root (RESOLVE_IN_ROOT), even if somebody changes links or
+  // renames directories meanwhile. O_NONBLOCK keeps the call from waiting for the other end of a
+  // FIFO.
   Descriptor open(const path& where, int flags) const {
     open_how how{};
     how.flags = static_cast<unsigned>(flags | O_CLOEXEC | (flags & O_PATH ? 0 : O_NONBLOCK));
@@ -88,13 +93,14 @@ struct Site {
     return Descriptor(static_cast<int>(check(fd)));
   }
 
-  // Takes as long wherever the difference is, and whether or not there is such a user.
+  // Compares in constant time, so that the time tells neither how much of a password is right nor
+  // whether a user exists.
   bool admits(Text given) const {
     bool admitted = false;
     for (std::string line : users) {
-      const int longer = line.size() != given.size();
+      const int size_differs = line.size() != given.size();
       line.resize(given.size());
-      admitted |= std::transform_reduce(given.begin(), given.end(), line.begin(), longer,
+      admitted |= std::transform_reduce(given.begin(), given.end(), line.begin(), size_differs,
                                         std::bit_or<int>(), std::bit_xor<int>()) == 0;
     }
     return admitted;
@@ -107,36 +113,37 @@ Status status_of(const Descriptor& file) {
   return status;
 }
 
-// A client. Every command is a function that returns the reply.
+// Serves one client. Each command is a member function that returns the reply.
 class Ftp : public thinsock::StreamRequestHandler {
  public:
-  // A transfer's last reply is not to wait until its first has been acknowledged.
+  // With Nagle's algorithm the last reply of a transfer would wait until the client has
+  // acknowledged the first.
   explicit Ftp(const Site& site) : site_(site) { disable_nagle_algorithm = true; }
 
  private:
   void handle() override try {
-    request.setsockopt(SOL_SOCKET, SO_OOBINLINE, 1);  // ABOR may come as urgent data.
+    request.setsockopt(SOL_SOCKET, SO_OOBINLINE, 1);  // Some clients send ABOR as urgent data.
     reply("220 Ready");
     for (std::string line; open_ && wfile && !(line = next_line()).empty();) reply(answer(line));
   } catch (const thinsock::TimeoutError&) {
-    reply("421 Too long a silence");
+    reply("421 No command came in time");
   }
 
   void reply(const Reply& text) {
     const CancelScope patience(kPatience);
-    if (wfile) wfile << text << "\r\n" << std::flush;  // Else the client has gone.
+    if (wfile) wfile << text << "\r\n" << std::flush;  // wfile is bad once the client has gone.
   }
 
   std::string next_line() {
     const CancelScope patience(kPatience);
-    if (ahead_.empty()) ahead_.push_back(rfile.readline(kLongestLine));
-    const std::string line = ahead_.front();
-    ahead_.pop_front();
+    if (queue_.empty()) queue_.push_back(rfile.readline(kLongestLine));
+    const std::string line = queue_.front();
+    queue_.pop_front();
     return line;
   }
 
-  // The command, in capitals and without the Telnet signals (IAC IP, IAC DM) that some clients put
-  // before ABOR, and its argument.
+  // Splits a line into the command, in capitals, and its argument. Leaves out the Telnet signals
+  // (IAC IP, IAC DM) that some clients put before ABOR.
   static std::pair<std::string, std::string> parse(Text line) {
     const std::string text =
         line.substr(std::min(line.find_first_not_of("\xff\xf4\xf2"), line.size()));
@@ -157,12 +164,12 @@ class Ftp : public thinsock::StreamRequestHandler {
         {"QUIT", &Ftp::quit}, {"REST", &Ftp::rest}, {"RETR", &Ftp::retr}, {"RMD", &Ftp::rmd},
         {"RNFR", &Ftp::rnfr}, {"RNTO", &Ftp::rnto}, {"SIZE", &Ftp::size}, {"STOR", &Ftp::stor},
         {"SYST", &Ftp::syst}, {"TYPE", &Ftp::type}, {"USER", &Ftp::user}};
-    constexpr std::string_view for_all = "FEAT NOOP OPTS PASS QUIT USER";
+    constexpr std::string_view without_login = "FEAT NOOP OPTS PASS QUIT USER";
     if (line.back() != '\n') return open_ = false, "500 The line is too long";
     const auto [name, argument] = parse(line);
     const auto command = commands.find(name);
     if (command == commands.end()) return "500 There is no such command";
-    if (!logged_in_ && for_all.find(name) == for_all.npos) return "530 Log in first";
+    if (!logged_in_ && without_login.find(name) == without_login.npos) return "530 Log in first";
     if (name != "RNTO") renamed_.clear();
     return (this->*command->second)(argument);
   } catch (const std::system_error& error) {
@@ -170,38 +177,40 @@ class Ftp : public thinsock::StreamRequestHandler {
   } catch (const std::runtime_error& refusal) {
     return refusal.what();
   } catch (const std::logic_error&) {
-    return "501 What is behind the command makes no sense";
+    return "501 The argument is not valid";
   }
 
   Reply user(Text name) {
     user_ = name;
     logged_in_ = false;
-    return "331 The password, please";
+    return "331 Send the password";
   }
   Reply pass(Text password) {
-    if (user_.empty()) return "503 USER comes first";
+    if (user_.empty()) return "503 Send USER first";
     logged_in_ = site_.admits(std::exchange(user_, "") + ':' + password);
     if (!logged_in_ && ++failures_ == 3) open_ = false;
     return logged_in_ ? "230 Welcome" : "530 The name or the password is wrong";
   }
   Reply quit(Text) { return open_ = false, "221 Goodbye"; }
   Reply noop(Text) { return "200 Done"; }
-  Reply abor(Text) { return "226 Nothing is under way"; }
+  Reply abor(Text) { return "226 No transfer is under way"; }
   Reply syst(Text) { return "215 UNIX Type: L8"; }
   Reply feat(Text) {
-    return "211-Besides:\r\n EPRT\r\n EPSV\r\n MDTM\r\n MLST type*;size*;modify*;\r\n"
+    return "211-Extensions:\r\n EPRT\r\n EPSV\r\n MDTM\r\n MLST type*;size*;modify*;\r\n"
            " REST STREAM\r\n SIZE\r\n TVFS\r\n UTF8\r\n211 End";
   }
-  Reply opts(Text option) { return option == "UTF8 ON" ? "200 Always" : "501 There is UTF8 only"; }
+  Reply opts(Text option) {
+    return option == "UTF8 ON" ? "200 Always" : "501 UTF8 is the only option";
+  }
   Reply type(Text type) {
     const bool known = type == "A" || type == "A N" || type == "I" || type == "L 8";
-    return known ? "200 Done" : "504 Not that";
+    return known ? "200 Done" : "504 There are types A, I and L 8 only";
   }
 
-  // Where a client means: absolute, and without "..".
+  // The path that a client means: absolute, and without "..".
   path resolve(Text name) const {
-    if (name.empty()) throw std::runtime_error("501 A name, please");
-    if (!fits_on_a_line(name)) throw std::runtime_error("553 A name on one line, please");
+    if (name.empty()) throw std::runtime_error("501 The name is missing");
+    if (!fits_on_a_line(name)) throw std::runtime_error("553 The name must be on one line");
     const path where = (directory_ / name).lexically_normal();
     return where.has_filename() ? where : where.parent_path();
   }
@@ -229,10 +238,10 @@ class Ftp : public thinsock::StreamRequestHandler {
   Reply rnfr(Text name) {
     site_.open(resolve(name), O_PATH | O_NOFOLLOW);
     renamed_ = resolve(name);
-    return "350 And its new name?";
+    return "350 Send the new name with RNTO";
   }
   Reply rnto(Text name) {
-    if (renamed_.empty()) return "503 RNFR comes first";
+    if (renamed_.empty()) return "503 Send RNFR first";
     const path from = std::exchange(renamed_, ""), to = resolve(name);
     check(::renameat(parent(from).fileno(), from.filename().c_str(), parent(to).fileno(),
                      to.filename().c_str()));
@@ -249,7 +258,7 @@ class Ftp : public thinsock::StreamRequestHandler {
   }
   Reply mlsd(Text name) { return send_list(name, facts); }
   Reply nlst(Text name) { return send_list(name, name_only); }
-  Reply list(Text name) {  // Many clients have it like ls: LIST -la.
+  Reply list(Text name) {  // Many clients send options of ls: LIST -la.
     const bool options = name.starts_with('-');
     return send_list(options ? name.substr(std::min(name.find(' '), name.size() - 1) + 1) : name,
                      ls_line);
@@ -261,7 +270,7 @@ class Ftp : public thinsock::StreamRequestHandler {
     }
     return transfer([&](Socket& data) { data.sendall(text); });
   }
-  // A file, or the files and directories in a directory.
+  // The file itself or, for a directory, the files and directories in it.
   std::map<std::string, Status> find(const path& where) const {
     const Status itself = status(where);
     if (!S_ISDIR(itself.st_mode)) return {{where.filename(), itself}};
@@ -281,14 +290,14 @@ class Ftp : public thinsock::StreamRequestHandler {
 
   Reply rest(Text offset) {
     offset_ = std::stoull(offset);
-    return "350 From there";
+    return "350 The next transfer starts there";
   }
-  // A plain file, at least as long as what REST skips.
+  // Opens a plain file, which has to be at least as long as the part that REST skips.
   Descriptor open_file(Text name, int flags, std::uint64_t skipped = 0) const {
     Descriptor file = site_.open(resolve(name), flags);
     const Status status = status_of(file);
     if (!S_ISREG(status.st_mode)) throw std::runtime_error("550 Not a plain file");
-    if (std::cmp_less(status.st_size, skipped)) throw std::runtime_error("554 It is not that long");
+    if (std::cmp_less(status.st_size, skipped)) throw std::runtime_error("554 The file is shorter");
     return file;
   }
   Reply retr(Text name) {
@@ -300,7 +309,7 @@ class Ftp : public thinsock::StreamRequestHandler {
   }
   Reply stor(Text name) { return receive(name, std::exchange(offset_, 0), 0); }
   Reply appe(Text name) { return receive(name, 0, O_APPEND); }
-  // What has come stays, so that the client can resume.
+  // Keeps what has arrived if the transfer fails, so that the client can resume it.
   Reply receive(Text name, std::uint64_t at, int append) {
     const Descriptor file = open_file(name, O_WRONLY | O_CREAT | append, at);
     return transfer([&](Socket& data) {
@@ -315,7 +324,7 @@ class Ftp : public thinsock::StreamRequestHandler {
   }
 
   Reply pasv(Text) {
-    if (request.family() != AF_INET) return "425 For IPv6 there is EPSV";
+    if (request.family() != AF_INET) return "425 Use EPSV with IPv6";
     const Address here = listen();
     std::string numbers = here.host() + ',' + std::to_string(here.port() / 256) + ',' +
                           std::to_string(here.port() % 256);
@@ -323,10 +332,11 @@ class Ftp : public thinsock::StreamRequestHandler {
     return "227 Entering Passive Mode (" + numbers + ")";
   }
   Reply epsv(Text protocol) {
-    if (!protocol.empty() && protocol != own_protocol()) return "522 Use (" + own_protocol() + ")";
+    if (!protocol.empty() && protocol != our_protocol()) return "522 Use (" + our_protocol() + ")";
     return "229 Entering Extended Passive Mode (|||" + std::to_string(listen().port()) + "|)";
   }
-  std::string own_protocol() const { return request.family() == AF_INET ? "1" : "2"; }
+  // RFC 2428 numbers the protocols: 1 is IPv4, 2 is IPv6.
+  std::string our_protocol() const { return request.family() == AF_INET ? "1" : "2"; }
   Address listen() {
     const Address here = request.getsockname();
     const auto listener = std::make_shared<Socket>(
@@ -348,30 +358,32 @@ class Ftp : public thinsock::StreamRequestHandler {
   }
   Reply eprt(Text where) {
     const std::size_t host = where.find(where.at(0), 1) + 1, port = where.find(where[0], host) + 1;
-    if (where.substr(1, host - 2) != own_protocol()) return "522 Use (" + own_protocol() + ")";
+    if (where.substr(1, host - 2) != our_protocol()) return "522 Use (" + our_protocol() + ")";
     return connect_to(where.substr(host, port - host - 1), std::stoi(where.substr(port)));
   }
-  // Nowhere but to the client itself, and to none of its services (RFC 2577).
+  // Connects only to the client's own host, and to no port below 1024, where services listen, so
+  // that no client can make this server attack others (RFC 2577).
   Reply connect_to(Text host, long port) {
     const bool allowed = host == client_address.host() && port >= 1024 && port <= 65535;
-    if (!allowed) return "504 Not to there";
+    if (!allowed) return "504 Only your own host and ports from 1024 on are allowed";
     const Address target(host, static_cast<int>(port), 0, client_address.scope_id());
     open_data_ = [target] { return thinsock::create_connection(target, kPatience); };
     return "200 Done";
   }
 
-  // Meanwhile the client is heard: if it sends ABOR or leaves, that ends the transfer, and what
-  // it sends besides is answered afterwards. When the server ends, it is as if all left.
+  // While move transfers data, another thread reads commands. ABOR ends the transfer, and so does
+  // the end of the connection, which also comes when the server shuts down. Other commands are
+  // queued and answered after the transfer.
   Reply transfer(const std::function<void(Socket&)>& move) {
-    if (!open_data_) return "425 PASV or PORT comes first";
-    reply("150 Here it comes");
+    if (!open_data_) return "425 Send PASV or PORT first";
+    reply("150 The transfer starts");
     std::stop_source abort;
-    const std::jthread hearing([&](std::stop_token enough) { hear(enough, abort); });
+    const std::jthread reader([&](std::stop_token stop) { read_commands(stop, abort); });
     const CancelScope scope(abort.get_token());
-    const char* failure = "425 There is no data connection";
+    const char* failure = "425 The data connection failed";
     try {
       Socket data = std::exchange(open_data_, nullptr)();
-      failure = "426 The transfer has not come to its end";
+      failure = "426 The transfer was not completed";
       data.settimeout(kPatience);
       move(data);
       return "226 Done";
@@ -379,12 +391,12 @@ class Ftp : public thinsock::StreamRequestHandler {
       return failure;
     }
   }
-  void hear(const std::stop_token& enough, std::stop_source& abort) try {
-    const CancelScope scope(enough);
+  void read_commands(const std::stop_token& stop, std::stop_source& abort) try {
+    const CancelScope scope(stop);
     do {
-      ahead_.push_back(rfile.readline(kLongestLine));
-    } while (!ahead_.back().empty() && parse(ahead_.back()).first != "ABOR" &&
-             ahead_.size() < kMostAhead);
+      queue_.push_back(rfile.readline(kLongestLine));
+    } while (!queue_.back().empty() && parse(queue_.back()).first != "ABOR" &&
+             queue_.size() < kMostQueued);
     abort.request_stop();
   } catch (const std::exception&) {
     rfile.clear();
@@ -398,10 +410,10 @@ class Ftp : public thinsock::StreamRequestHandler {
   path directory_ = "/", renamed_;
   std::uint64_t offset_ = 0;
   std::function<Socket()> open_data_;
-  std::deque<std::string> ahead_;  // Lines that came during a transfer.
+  std::deque<std::string> queue_;  // Commands that came during a transfer.
 };
 
-thinsock::BaseServer* running;  // For Ctrl-C.
+thinsock::BaseServer* running;  // Ctrl-C stops this server.
 
 int main(int argc, char** argv) {
   if (argc < 3) return std::cerr << "usage: ftp_server DIR USERS [HOST [PORT]]\n", 2;
@@ -420,4 +432,4 @@ int main(int argc, char** argv) {
 }
 
 // listening on 127.0.0.1:8888
-// and elsewhere: curl -T photo.jpg ftp://name:password@127.0.0.1:8888/
+// A client: curl -T photo.jpg ftp://name:password@127.0.0.1:8888/

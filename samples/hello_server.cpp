@@ -1,4 +1,4 @@
-// Answers every client's message with one of its own: Python's bind, listen, accept, recv, sendall.
+// Answers one message of each client: Python's bind, listen, accept, recv, sendall.
 // sh samples/run.sh hello_server [HOST [PORT]]
 #include <chrono>
 #include <iostream>

@@ -1,4 +1,4 @@
-// Serves the files beneath a directory over HTTP/1.1: python -m http.server, with ranges.
+// Serves the files in a directory over HTTP/1.1: python -m http.server, with range requests.
 // sh samples/run.sh http_server DIR [HOST [PORT]]
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -19,11 +19,11 @@
 #include <thinsock/message.hpp>
 #include <thinsock/socketserver.hpp>
 using namespace std::chrono_literals;
-using Range = std::pair<std::uint64_t, std::uint64_t>;  // From a byte to the one behind the last.
+using Range = std::pair<std::uint64_t, std::uint64_t>;  // The first byte, and the last plus one.
 
-constexpr auto kHeadTime = 5s;             // For the lines of a request, however they drip.
-constexpr std::size_t kHeadSize = 16384;   // Bytes, all of them together.
-constexpr std::uint64_t kPiece = 1 << 18;  // Bytes of a file that have the idle_timeout to go.
+constexpr auto kHeadTime = 5s;             // How long a client may take to send a request's head.
+constexpr std::size_t kHeadSize = 16384;   // The most bytes that a request's head may have.
+constexpr std::uint64_t kPiece = 1 << 18;  // The bytes that one idle_timeout has to suffice for.
 
 const std::map<std::string, std::string> kTypes = {
     {"css", "text/css"},        {"gif", "image/gif"},         {"html", "text/html"},
@@ -32,7 +32,8 @@ const std::map<std::string, std::string> kTypes = {
     {"pdf", "application/pdf"}, {"png", "image/png"},         {"svg", "image/svg+xml"},
     {"txt", "text/plain"},      {"wasm", "application/wasm"}, {"webp", "image/webp"}};
 
-// Thrown where the answer is not a file.
+// The status of an answer and the header fields that belong to it; thrown to answer with a page
+// that tells the status.
 struct Status {
   std::string text, fields = "";
 };
@@ -46,7 +47,8 @@ std::string lower(std::string text) {
   return text;
 }
 
-// All but letters, digits and what is to be kept, each byte as a mark and two digits.
+// Replaces every byte, except letters, digits and those in `kept`, by the mark and two hexadecimal
+// digits.
 std::string escaped(std::string_view text, std::string_view kept, const std::string& mark) {
   static constexpr char digits[] = "0123456789ABCDEF";
   std::string result;
@@ -80,10 +82,11 @@ std::string date(std::time_t time, const char* format = "%a, %d %b %Y %T GMT") {
   return std::string(text, std::strftime(text, sizeof text, format, ::gmtime_r(&time, &utc)));
 }
 
-// None, which means all of it, if there are several or it makes no sense. RFC 9110, 14.2.
+// The range that a Range field asks for. None if the field has several ranges or is not valid: then
+// the whole file is sent. RFC 9110, 14.2.
 std::optional<Range> range_of(const std::string& text, std::uint64_t size) {
   if (!text.starts_with("bytes=") || size == 0) return std::nullopt;
-  std::uint64_t first = UINT64_MAX, last = UINT64_MAX;  // Left out, or of too many digits.
+  std::uint64_t first = UINT64_MAX, last = UINT64_MAX;  // Stays so if left out or too large.
   const char *begin = text.data() + 6, *end = text.data() + text.size();
   const char* dash = std::from_chars(begin, end, first).ptr;
   const bool is_range = dash != end && *dash == '-' && end - begin > 1 &&
@@ -95,14 +98,15 @@ std::optional<Range> range_of(const std::string& text, std::uint64_t size) {
   return Range{first, std::min(last, size - 1) + 1};
 }
 
-// A file beneath the root, or why it could not be opened.
+// A file below the root, or the errno that tells why it could not be opened.
 struct File {
   thinsock::Descriptor fd;
   struct stat info {};
   int error = 0;
 
-  // The kernel itself sees to it that neither .. nor a link leads out of the root, whoever moves
-  // things about meanwhile. O_NONBLOCK: not to wait for the other end of a FIFO.
+  // The kernel lets neither .. nor a link lead out of the root (RESOLVE_BENEATH), even if somebody
+  // moves directories meanwhile. O_NONBLOCK keeps the call from waiting for the other end of a
+  // FIFO.
   File(int root, const std::string& path) {
     const open_how how{O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0,
                        RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
@@ -124,11 +128,11 @@ struct SimpleHTTPRequestHandler : thinsock::StreamRequestHandler {
   void handle() override try {
     while (persistent_ && rfile.peek() != std::char_traits<char>::eof()) handle_one();
     wfile.flush();
-    // To close with bytes unread would reset the connection, and an answer under way be lost.
-    ::shutdown(connection.fileno(), SHUT_WR);  // Fails if the client has gone: so be it.
+    // Closing with unread bytes would reset the connection, and the client could lose the answer.
+    ::shutdown(connection.fileno(), SHUT_WR);  // Fails if the client has gone, which is no error.
     const thinsock::CancelScope scope(2s);
     for (char unread[4096]; connection.recv_into(unread) > 0;) continue;
-  } catch (const thinsock::TimeoutError&) {  // It asks for no more, does not read, or does not end.
+  } catch (const thinsock::TimeoutError&) {  // The client sends, reads or closes too slowly.
   }
 
  private:
@@ -140,7 +144,7 @@ struct SimpleHTTPRequestHandler : thinsock::StreamRequestHandler {
   }
 
   void read_head() try {
-    persistent_ = false;  // Until it is known where the request ends.
+    persistent_ = false;  // The connection ends here unless the head is valid.
     line_.clear(), method_.clear(), fields_.clear();
     const thinsock::CancelScope scope(kHeadTime);
     std::size_t room = kHeadSize;
@@ -156,7 +160,7 @@ struct SimpleHTTPRequestHandler : thinsock::StreamRequestHandler {
     throw Status{"408 Request Timeout"};
   }
 
-  // False if it is empty.
+  // Reads a line of the head without its line end; false if that leaves it empty.
   bool read_line(std::string& line, std::size_t& room) {
     line = rfile.readline(room);
     if (!line.ends_with('\n'))
@@ -180,7 +184,8 @@ struct SimpleHTTPRequestHandler : thinsock::StreamRequestHandler {
     if (!is_new) field->second += ", " + value;
   }
 
-  // A request with a body is the connection's last: nothing of it is ever taken for a request.
+  // A request with a body is the last one of its connection, so that no byte of the body can be
+  // taken for another request.
   void parse_framing() {
     const std::string length = fields_.try_emplace("content-length", "0").first->second;
     const bool is_number = !length.empty() && length.find_first_not_of("0123456789") == length.npos;
@@ -207,7 +212,7 @@ struct SimpleHTTPRequestHandler : thinsock::StreamRequestHandler {
       path += "index.html";
     }
     file.check();
-    if (S_ISDIR(file.info.st_mode))  // What its page refers to counts from the slash.
+    if (S_ISDIR(file.info.st_mode))  // Relative links on its page need the slash at the end.
       throw Status{"301 Moved Permanently",
                    "Location: " + url(path.substr(1)) + '/' + target_.substr(end) + "\r\n"};
     send_file(file, path);
@@ -237,7 +242,7 @@ struct SimpleHTTPRequestHandler : thinsock::StreamRequestHandler {
     wfile.flush();
     for (std::uint64_t sent = 1; begin < end && sent > 0; begin += sent)
       sent = connection.sendfile(file.fd.fileno(), begin, std::min(end - begin, kPiece));
-    if (begin < end) persistent_ = false;  // It has shrunk, and only closing tells.
+    if (begin < end) persistent_ = false;  // The file shrank; only closing tells the client.
   }
 
   void send_listing(int fd, const std::string& path) {
@@ -269,7 +274,7 @@ struct SimpleHTTPRequestHandler : thinsock::StreamRequestHandler {
     const std::string line = escaped(line_, " !#$%&'()*+,-./:;<=>?@[]^_`{|}~", "\\x");
     std::cout << client_address.host() + date(now, " - - [%d/%b/%Y:%T +0000] \"") + line + "\" " +
                      status.text.substr(0, 3) + " -\n"
-              << std::flush;  // In one piece, for other threads write too.
+              << std::flush;  // One write, because other threads write too.
   }
 
   const int root_;
@@ -278,7 +283,7 @@ struct SimpleHTTPRequestHandler : thinsock::StreamRequestHandler {
   std::map<std::string, std::string> fields_;
 };
 
-thinsock::BaseServer* running;  // For Ctrl-C.
+thinsock::BaseServer* running;  // Ctrl-C stops this server.
 
 int main(int argc, char** argv) {
   const char* folder = argc > 1 ? argv[1] : ".";

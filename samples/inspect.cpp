@@ -1,4 +1,4 @@
-// Shows what create_connection goes through: Python's getaddrinfo and connect, address by address.
+// Times each step of create_connection: Python's getaddrinfo, and connect address by address.
 // sh samples/run.sh inspect HOST PORT
 #include <netinet/in.h>
 #include <netinet/tcp.h>

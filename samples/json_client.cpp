@@ -1,4 +1,4 @@
-// Sends each line of JSON that is typed and prints the answer: json.dumps and loads over a socket.
+// Sends each typed line of JSON and prints the answer: Python's json.dumps and loads over a socket.
 // sh samples/run.sh json_client [HOST [PORT]]
 #include <chrono>
 #include <iostream>

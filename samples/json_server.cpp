@@ -1,4 +1,4 @@
-// Does what each line of JSON asks for: the tutorials' dispatch by getattr on a message's action.
+// Calls the method that each line of JSON names: the tutorials' getattr(self, message["action"]).
 // sh samples/run.sh json_server [HOST [PORT]]
 #include <algorithm>
 #include <cctype>
@@ -19,16 +19,16 @@ class Actions : public thinsock::StreamRequestHandler {
   json answer(const std::string& line) try {
     static const std::map<std::string, json (Actions::*)(const json&)> actions = {
         {"lower", &Actions::lower}, {"time", &Actions::time}, {"quit", &Actions::quit}};
-    const json asked = json::parse(line);
-    const auto action = actions.find(asked.at("action"));
+    const json message = json::parse(line);
+    const auto action = actions.find(message.at("action"));
     if (action == actions.end()) return {{"error", "no such action"}};
-    return {{"result", (this->*action->second)(asked)}};
+    return {{"result", (this->*action->second)(message)}};
   } catch (const json::exception& error) {
     return {{"error", error.what()}};
   }
 
-  json lower(const json& asked) {
-    std::string text = asked.at("text");
+  json lower(const json& message) {
+    std::string text = message.at("text");
     std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
     return text;
   }
@@ -42,7 +42,7 @@ class Actions : public thinsock::StreamRequestHandler {
   bool open_ = true;
 };
 
-thinsock::BaseServer* running;  // For Ctrl-C.
+thinsock::BaseServer* running;  // Ctrl-C stops this server.
 
 int main(int argc, char** argv) {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";

@@ -5,13 +5,13 @@
 #include <string>
 #include <thinsock/socketserver.hpp>
 
-std::mutex keyboard;  // Held while a client has the operator's attention.
+std::mutex keyboard;  // Locked while the operator answers a client.
 
 class Operator : public thinsock::StreamRequestHandler {
   void handle() override {
     for (std::string line; (line = rfile.readline(8192)).ends_with('\n');) {
       if (line == "ByeBye\n") return;
-      const std::lock_guard attention(keyboard);
+      const std::lock_guard lock(keyboard);
       std::cout << client_address << " says " << line << client_address << " > " << std::flush;
       if (!std::getline(std::cin, line)) return server.request_shutdown();
       wfile << line << std::endl;

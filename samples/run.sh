@@ -1,11 +1,11 @@
 #!/bin/sh
-# Builds a sample and runs it: sh samples/run.sh [NAME [ARGUMENT...]], quickstart if none is named.
+# Builds and runs a sample, by default quickstart: sh samples/run.sh [NAME [ARGUMENT...]]
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 name=${1-quickstart}
 [ $# -eq 0 ] || shift
 if [ ! -f "$root/samples/$name.cpp" ]; then
-  echo "there is no sample $name; there are:" $(cd "$root/samples" && ls -- *.cpp | sed 's/\.cpp$//') >&2
+  echo "there is no sample $name; choose one of:" $(cd "$root/samples" && ls -- *.cpp | sed 's/\.cpp$//') >&2
   exit 2
 fi
 

@@ -1,4 +1,4 @@
-// Sends each line that is typed as a datagram: the UDP client of Python's socketserver.
+// Sends each typed line as a datagram: the UDP client of Python's socketserver documentation.
 // sh samples/run.sh udp_upper_client [HOST [PORT]]
 #include <chrono>
 #include <iostream>
@@ -11,7 +11,7 @@ int main(int argc, char** argv) {
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
   for (std::string line; std::getline(std::cin, line);) {
-    thinsock::Socket sk(AF_INET, SOCK_DGRAM);  // Of its own: a late answer is not the next one's.
+    thinsock::Socket sk(AF_INET, SOCK_DGRAM);  // A new one, which gets no late answer of before.
     sk.settimeout(2s);
     sk.sendto(line, {host, port});
     try {

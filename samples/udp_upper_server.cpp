@@ -15,7 +15,7 @@ class MyUDPHandler : public thinsock::DatagramRequestHandler {
   }
 };
 
-thinsock::BaseServer* running;  // For Ctrl-C.
+thinsock::BaseServer* running;  // Ctrl-C stops this server.
 
 int main(int argc, char** argv) {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";

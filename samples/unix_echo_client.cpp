@@ -1,4 +1,4 @@
-// Sends each line that is typed to a path and prints what comes back, until exit: Python's AF_UNIX.
+// Sends each typed line to a Unix socket and prints the answer, until exit: Python's AF_UNIX.
 // sh samples/run.sh unix_echo_client [PATH]
 #include <chrono>
 #include <iostream>

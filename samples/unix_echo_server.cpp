@@ -10,7 +10,7 @@ struct Echo : thinsock::BaseRequestHandler {
   }
 };
 
-thinsock::BaseServer* running;  // For Ctrl-C.
+thinsock::BaseServer* running;  // Ctrl-C stops this server.
 
 int main(int argc, char** argv) {
   const std::string path = argc > 1 ? argv[1] : "/tmp/unix_echo.sock";

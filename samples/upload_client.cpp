@@ -1,4 +1,4 @@
-// Sends a file and shows how far it is; started again it goes on: the tutorials' post|name|size.
+// Uploads a file with a progress bar and resumes a broken upload: the tutorials' post|name|size.
 // sh samples/run.sh upload_client FILE [HOST [PORT]]
 #include <fcntl.h>
 
@@ -23,8 +23,8 @@ int main(int argc, char** argv) {
   const std::uintmax_t size = std::filesystem::file_size(path);
   const thinsock::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.fileno() == -1) throw std::system_error(errno, std::system_category(), path);
-  thinsock::SocketStream server(
-      thinsock::create_connection({host, port}, 40s));  // It may wait 30 s for one that broke.
+  // 40 s, because the server waits up to 30 s for a broken upload of the same file to end.
+  thinsock::SocketStream server(thinsock::create_connection({host, port}, 40s));
   server << "post|" << path.filename().string() << '|' << size << std::endl;
   std::string answer = server.readline(1024);
   std::uintmax_t sent;

@@ -1,4 +1,4 @@
-// Takes files in, and goes on where a broken connection left off: the tutorials' post|name|size.
+// Receives files and resumes broken uploads: the tutorials' post|name|size.
 // sh samples/run.sh upload_server DIR [HOST [PORT]]
 #include <fcntl.h>
 #include <sys/file.h>
@@ -21,7 +21,8 @@ std::filesystem::path directory;
 [[noreturn]] void fail(int error) { throw std::system_error(error, std::system_category()); }
 long check(long result) { return result != -1 ? result : (fail(errno), 0); }
 
-// For this client alone, unless another one had it meanwhile and made it whole.
+// Opens and locks a file for this client alone. While this waits for the lock, another client may
+// complete and rename the file: then the path names no or another file, and this starts again.
 Descriptor open_locked(const std::filesystem::path& path) {
   const int flags = O_CREAT | O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC;
   struct stat opened, found;
@@ -33,7 +34,8 @@ Descriptor open_locked(const std::filesystem::path& path) {
   }
 }
 
-// "post|NAME|SIZE\n" is answered "have|SIZE\n"; then what is missing is due, and answered "done\n".
+// A client sends "post|NAME|SIZE\n" and is told by "have|SIZE\n" how many bytes are here already.
+// Then it sends the missing bytes and is answered "done\n".
 class Upload : public thinsock::StreamRequestHandler {
   void handle() override try {
     static const std::regex post(R"(post\|([^./\x00][^/\x00]*)\|(\d{1,9})\n)");
@@ -42,15 +44,15 @@ class Upload : public thinsock::StreamRequestHandler {
     if (!std::regex_match(line, found, post)) fail(EINVAL);
     receive(found[1], std::stol(found[2]));
   } catch (const std::system_error& error) {
-    wfile.exceptions(std::ios::goodbit);  // The client may have gone.
+    wfile.exceptions(std::ios::goodbit);  // The client may have gone, too.
     wfile << "error|" << error.code().message() << std::endl;
     const thinsock::CancelScope scope(30s);
     connection.shutdown(SHUT_WR);
-    rfile.ignore(1 << 30);  // Closing with bytes unread would take the answer back.
+    rfile.ignore(1 << 30);  // Unread bytes would make close() reset the connection.
   }
 
-  // Into a file that bears the size in its name until it is whole. What goes on there is taken to
-  // be the same file.
+  // Writes to a hidden file with the size in its name, which is renamed once it is complete. A
+  // further upload of the same name and size continues that file.
   void receive(const std::string& name, long size) {
     const auto partial = directory / ('.' + name + '.' + std::to_string(size));
     const Descriptor file = open_locked(partial);
@@ -61,14 +63,14 @@ class Upload : public thinsock::StreamRequestHandler {
       if (check(::write(file.fileno(), piece, static_cast<std::size_t>(more))) < more) fail(ENOSPC);
       have += more;
     }
-    if (have < size) return;  // The rest comes another time.
+    if (have < size) return;  // A later upload can send the rest.
     check(::fdatasync(file.fileno()));
     std::filesystem::rename(partial, directory / name);
     wfile << "done\n";
   }
 };
 
-thinsock::BaseServer* running;  // For Ctrl-C.
+thinsock::BaseServer* running;  // Ctrl-C stops this server.
 
 int main(int argc, char** argv) {
   directory = std::filesystem::canonical(argc > 1 ? argv[1] : ".");

@@ -7,12 +7,12 @@
 using namespace std::chrono_literals;
 
 int main(int argc, char** argv) {
-  const std::string last = argv[argc - 1];  // PORT, if it is a number and HOST is there.
-  const bool at = argc > 3 && last.find_first_not_of("0123456789") == last.npos;
-  const char* host = at ? argv[argc - 2] : "127.0.0.1";
-  const int port = at ? std::stoi(last) : 8888;
+  const std::string last = argv[argc - 1];  // PORT, if it is a number and HOST comes before it.
+  const bool has_address = argc > 3 && last.find_first_not_of("0123456789") == last.npos;
+  const char* host = has_address ? argv[argc - 2] : "127.0.0.1";
+  const int port = has_address ? std::stoi(last) : 8888;
   std::string data;
-  for (int i = 1; i < (at ? argc - 2 : argc); ++i)
+  for (int i = 1; i < (has_address ? argc - 2 : argc); ++i)
     data += (i > 1 ? " " : "") + std::string(argv[i]);
 
   thinsock::SocketStream server(thinsock::create_connection({host, port}, 5s));
