@@ -1,4 +1,4 @@
-// What the tests of handlers share: servers that run one for a client.
+// What the tests of servers share: their threads, their clients, and what a handler answers.
 #pragma once
 
 #include <exception>
@@ -20,22 +20,71 @@ using thinsock::Request;
 using thinsock::RequestHandler;
 using thinsock::ServerOptions;
 
-inline const ServerOptions kOptions{.timeout = kPatience, .idle_timeout = kPatience};
+inline const AddressLike kLoopback("127.0.0.1", 0);
 
-// Keeps what its handlers threw.
+inline ServerOptions options_with(ServerOptions changed) {
+  changed.timeout = changed.idle_timeout = kPatience;
+  return changed;
+}
+inline const ServerOptions kOptions = options_with({});
+
+/// A server on a free port that keeps what its handlers threw.
 struct Server : thinsock::TCPServer {
   explicit Server(RequestHandler run, ServerOptions options = kOptions)
-      : thinsock::TCPServer(AddressLike("127.0.0.1", 0), std::move(run), options) {}
+      : thinsock::TCPServer(kLoopback, std::move(run), options) {}
   void handle_error(Request&, const Address&) override { error = std::current_exception(); }
 
   std::exception_ptr error;
   std::string name = "derived";
 };
 
-// What the client gets from a handler, which runs in this thread once the client has sent.
+/// A thread that serves, until stop() or the end of the scope.
+class Serving {
+ public:
+  explicit Serving(BaseServer& server) : Serving(server, [&server] { server.serve_forever(); }) {}
+  Serving(BaseServer& server, const std::function<void()>& serve)
+      : server_(server), thread_([this, serve] { serve(), used_ = cpu_time(); }) {}
+  ~Serving() { stop(); }
+  /// Returns the processor time that the thread has used.
+  Milliseconds stop() {
+    if (thread_.joinable()) server_.shutdown(), thread_.join();
+    return used_;
+  }
+
+ private:
+  BaseServer& server_;
+  Milliseconds used_{};
+  std::thread thread_;
+};
+
+inline const RequestHandler kNothing = [](Socket&, const Address&) {};
+
+/// Sends back whatever it receives.
+struct Echo : thinsock::BaseRequestHandler {
+  void handle() override {
+    if (request.type() == SOCK_DGRAM) return reply(packet);
+    for (std::string data; !(data = request.recv(1024)).empty();) request.sendall(data);
+  }
+};
+
+inline Socket client_of(const BaseServer& server) {
+  Socket sk = patient(Socket(server.server_address.family(), server.socket_type()));
+  // Only a client with a name can be answered by a datagram.
+  if (sk.family() == AF_UNIX && sk.type() == SOCK_DGRAM) sk.bind("");
+  sk.connect(server.server_address);
+  return sk;
+}
+
+/// The answer to a text, from a client that stays connected.
+inline std::string answer_to(const Socket& client, std::string_view text) {
+  Socket sk = patient(client.dup());
+  sk.sendall(text);
+  return sk.recv(1024);
+}
+
+/// What a client receives that sends data, then perhaps its end. The handler runs in this thread.
 inline std::string answer(BaseServer& server, std::string_view data = "", bool shut = true) {
-  Socket client = patient(Socket());
-  client.connect(server.server_address);
+  Socket client = client_of(server);
   client.sendall(data);
   if (shut) client.shutdown(SHUT_WR);
   server.handle_request();
@@ -51,38 +100,23 @@ inline std::string answer(RequestHandler run, std::string_view data = "") {
   return got;
 }
 
-// The same for a client that shows nothing, or whose handler fails: what that threw.
+/// What the handler threw; the client may have reset the connection before it runs.
 inline std::exception_ptr error_of(RequestHandler run, std::string_view data = "",
                                    bool vanishes = false) {
   Server server(std::move(run));
-  Socket client = patient(Socket());
-  client.connect(server.server_address);
+  Socket client = client_of(server);
   client.sendall(data);
-  if (vanishes) client.set_linger(0s), client.close();
+  if (vanishes) reset(std::move(client));
   server.handle_request();
   return server.error;
 }
-
-// A server of its own thread.
-class Serving {
- public:
-  explicit Serving(BaseServer& server) : server_(server) {}
-  ~Serving() {
-    server_.shutdown();
-    thread_.join();
-  }
-
- private:
-  BaseServer& server_;
-  std::thread thread_{[this] { server_.serve_forever(); }};
-};
 
 inline std::string upper(std::string text) {
   for (char& c : text) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c);
   return text;
 }
 
-// A StreamRequestHandler whose handle is a function.
+/// A StreamRequestHandler whose handle is a function.
 template <class F>
 struct Stream : thinsock::StreamRequestHandler {
   explicit Stream(F function) : function_(std::move(function)) {}

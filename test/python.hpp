@@ -1,5 +1,5 @@
-// A Python beside the test, to make the same calls: test_python*.cpp. What comes of a call is one
-// line of text on either side: its value, or the kind of its error.
+// A Python process that makes the same calls as a test. Either side writes the outcome of a call as
+// one line of text: its value, or the kind of its error.
 #pragma once
 
 #include <spawn.h>
@@ -22,7 +22,7 @@ namespace test {
 
 using thinsock::Address;
 
-// A Python that answers each line it is sent, the body of a function, with what became of it.
+// Python's side: each line that it reads is the body of a function, and it writes the outcome.
 inline constexpr const char* kServer = R"(
 import os, struct, sys
 from socket import *
@@ -177,28 +177,18 @@ class Python {
     ::waitpid(child_, nullptr, 0);
   }
 
-  /// Both say the same.
-  template <class Call>
-  void same(const char* name, const char* body, const Call& call) {
-    if (!found_) return;
-    INFO(name);
-    INFO("python: " << body);
-    CHECK(outcome(call) == ask(body));
+  bool found() const { return found_; }
+
+  /// The outcome of a function with this body.
+  std::string ask(std::string_view body) {
+    stream_ << body << '\n';
+    std::string answer = stream_.readline();
+    if (answer.ends_with('\n')) answer.pop_back();
+    return answer;
   }
 
-  /// Python says one thing and thinsock, as documented, another.
-  template <class Call>
-  void differ(const char* name, const char* body, std::string_view theirs, const Call& call,
-              std::string_view ours) {
-    if (!found_) return;
-    INFO(name);
-    INFO("python: " << body);
-    CHECK(ask(body) == theirs);
-    CHECK(outcome(call) == ours);
-  }
-
-  /// A name for a file, filled up to size bytes; it is removed in the end.
-  std::string path(std::size_t size = 0) {
+  /// A path for a new file, filled up to size bytes; removed at the end of the tests.
+  std::string path(std::size_t size) {
     std::string name = directory_ / ("cpp" + std::to_string(++count_) + '-').c_str();
     if (name.size() < size) name.resize(size, 'x');
     return name;
@@ -222,18 +212,41 @@ class Python {
     return std::move(ours);
   }
 
-  std::string ask(std::string_view body) {
-    stream_ << body << '\n';
-    std::string answer = stream_.readline();
-    if (answer.ends_with('\n')) answer.pop_back();
-    return answer;
-  }
-
   TempDir directory_;
   int count_ = 0;
   pid_t child_ = 0;
   thinsock::SocketStream stream_{start()};
   bool found_;
 };
+
+/// All tests of a program share one process.
+inline Python& python() {
+  static Python one;
+  return one;
+}
+
+inline std::string new_path(std::size_t size = 0) { return python().path(size); }
+
+/// A section for one claim: the call has the same outcome in Python and in thinsock.
+template <class Call>
+void same(const std::string& claim, const std::string& body, const Call& call) {
+  if (!python().found()) return;
+  DYNAMIC_SECTION(claim) {
+    INFO("python: " << body);
+    CHECK(outcome(call) == python().ask(body));
+  }
+}
+
+/// A section for one claim: the outcomes differ, as documented.
+template <class Call>
+void differ(const std::string& claim, const std::string& body, std::string_view theirs,
+            const Call& call, std::string_view ours) {
+  if (!python().found()) return;
+  DYNAMIC_SECTION(claim) {
+    INFO("python: " << body);
+    CHECK(python().ask(body) == theirs);
+    CHECK(outcome(call) == ours);
+  }
+}
 
 }  // namespace test

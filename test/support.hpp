@@ -1,4 +1,5 @@
-// What the tests share: real sockets on loopback, each with a deadline, and the kernel's own view.
+// What all tests share: real sockets on loopback, each with a timeout, and how the kernel sees
+// them.
 #pragma once
 
 #include <fcntl.h>
@@ -15,7 +16,6 @@
 #include <chrono>
 #include <ctime>
 #include <filesystem>
-#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -29,7 +29,7 @@ namespace test {
 using namespace std::chrono_literals;
 using thinsock::Socket;
 
-/// Long enough for any machine; whoever waits this long has failed.
+/// Long enough for any machine: a wait that takes this long has failed.
 constexpr auto kPatience = 5s;
 
 inline Socket patient(Socket sk) {
@@ -81,13 +81,14 @@ inline Pair udp_pair(int family = AF_INET) {
 
 using MakePair = Pair (*)();
 
-/// Each kind of stream, one after the other; then of what keeps messages apart; then both.
+/// Runs the test once for each kind of stream.
 inline Pair stream_pair() {
   return GENERATE(
       Catch::Generators::as<MakePair>{}, [] { return tcp_pair(AF_INET); },
       [] { return tcp_pair(AF_INET6); }, [] { return unix_pair(); })();
 }
 
+/// Runs the test once for each kind of socket that keeps messages apart.
 inline Pair message_pair() {
   return GENERATE(
       Catch::Generators::as<MakePair>{}, [] { return udp_pair(AF_INET); },
@@ -97,7 +98,7 @@ inline Pair message_pair() {
 
 inline Pair any_pair() { return GENERATE(true, false) ? stream_pair() : message_pair(); }
 
-/// No two blocks of it are alike, so that a lost, doubled or swapped part shows.
+/// Bytes in which no two blocks are alike, so that a lost, doubled or swapped part shows.
 inline std::string pattern(std::size_t size) {
   std::string data(size, '\0');
   std::uint32_t state = 1;
@@ -105,7 +106,7 @@ inline std::string pattern(std::size_t size) {
   return data;
 }
 
-/// What has come by now; a Unix socket has it as soon as it is sent.
+/// What has arrived, without waiting: a Unix socket has all data as soon as it is sent.
 inline std::string arrived(Socket& sk) {
   std::string data(1 << 16, '\0');
   std::error_code none;
@@ -123,7 +124,7 @@ struct RefusingPort {
   thinsock::Address address = holder.getsockname();
 };
 
-/// A listener whose backlog is full: a further connect waits, and nobody will accept it.
+/// A listener with a full backlog: the next connect waits, because nobody accepts.
 struct FullListener {
   explicit FullListener(thinsock::AddressLike address, int family = AF_INET)
       : lst(thinsock::create_server(address, {.family = family, .backlog = 0})),
@@ -137,7 +138,7 @@ struct FullListener {
   thinsock::Address name;
 };
 
-/// A directory of its own, removed with all it holds.
+/// A new directory, removed with its content at the end of the scope.
 class TempDir {
  public:
   TempDir() {
@@ -154,13 +155,15 @@ class TempDir {
   std::string path_;
 };
 
+inline bool is_open(int fd) { return ::fcntl(fd, F_GETFD) != -1; }
+
 /// How many descriptors the process has open.
 inline std::size_t open_descriptors() {
   using Entries = std::filesystem::directory_iterator;
   return static_cast<std::size_t>(std::distance(Entries("/proc/self/fd"), Entries()));
 }
 
-/// Leaves the process only `left` descriptors to open until the end of the scope.
+/// Until the end of the scope the process can open only `left` more descriptors.
 class DescriptorLimit {
  public:
   explicit DescriptorLimit(std::size_t left) {
@@ -187,7 +190,39 @@ class DescriptorLimit {
   std::vector<int> fillers_;
 };
 
-/// Sends this thread a signal every few milliseconds, whose handler does not restart system calls.
+using Milliseconds = std::chrono::duration<double, std::milli>;
+
+class Stopwatch {
+ public:
+  Milliseconds elapsed() const { return std::chrono::steady_clock::now() - start_; }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// The tests' only sleep, where no event can be waited for: a call that blocks announces nothing,
+/// and that nothing happens for a while (no timeout, no wake-up, no processor time) has no event.
+/// Too short a pause makes a test weaker, but never fail.
+inline void pause_for(std::chrono::milliseconds time) { std::this_thread::sleep_for(time); }
+
+/// Waits until the condition holds, by asking again and again; false if it never did.
+template <class Condition>
+bool eventually(const Condition& condition) {
+  const Stopwatch watch;
+  while (!condition()) {
+    if (watch.elapsed() > kPatience) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+/// Closes the socket so that its peer is told of a reset; on a Unix socket, of a broken pipe.
+inline void reset(Socket sk) {
+  sk.set_linger(0s);
+  sk.close();
+}
+
+/// Interrupts this thread every few milliseconds, by a signal that does not restart system calls.
 class Interrupter {
  public:
   ~Interrupter() {
@@ -196,7 +231,7 @@ class Interrupter {
   }
 
  private:
-  // Before the first signal is sent.
+  // Comes before sender_, so that the handler is there before the first signal.
   int installed_ = [] {
     struct sigaction action {};
     action.sa_handler = [](int) {};
@@ -205,22 +240,8 @@ class Interrupter {
   pthread_t target_ = ::pthread_self();
   std::atomic<bool> stop_ = false;
   std::thread sender_{[this] {
-    const timespec pause{0, 2'000'000};
-    while (!stop_) {
-      ::pthread_kill(target_, SIGUSR1);
-      ::nanosleep(&pause, nullptr);
-    }
+    for (; !stop_; pause_for(2ms)) ::pthread_kill(target_, SIGUSR1);
   }};
-};
-
-class Stopwatch {
- public:
-  std::chrono::duration<double, std::milli> elapsed() const {
-    return std::chrono::steady_clock::now() - start_;
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
 /// Whether SO_RCVTIMEO or SO_SNDTIMEO is set.
@@ -230,23 +251,21 @@ inline bool has_timer(const Socket& sk, int option) {
 
 inline bool nonblocking(const Socket& sk) { return ::fcntl(sk.fileno(), F_GETFL) & O_NONBLOCK; }
 
-/// A default timeout until the end of the scope.
+/// Sets the default timeout until the end of the scope.
 struct DefaultTimeout {
   explicit DefaultTimeout(thinsock::Timeout timeout) { thinsock::setdefaulttimeout(timeout); }
   ~DefaultTimeout() { thinsock::setdefaulttimeout(old); }
   thinsock::Timeout old = thinsock::getdefaulttimeout();
 };
 
-using Milliseconds = std::chrono::duration<double, std::milli>;
-
-/// Of this thread.
+/// The processor time of this thread.
 inline Milliseconds cpu_time() {
   timespec now{};
   ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
   return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
 }
 
-/// What came of a call.
+/// How a call ended.
 struct Outcome {
   std::error_code error;
   std::size_t transferred = 0;
@@ -272,7 +291,7 @@ Outcome outcome_of(const Call& call) {
   return outcome;
 }
 
-/// What a call threw; no code at all if it threw nothing.
+/// The code of the Error that a call threw, or no code if it threw none.
 template <class Call>
 std::error_code code_of(const Call& call) {
   try {
@@ -281,12 +300,6 @@ std::error_code code_of(const Call& call) {
     return error.code();
   }
   return {};
-}
-
-/// CHECK for a child process, where the test runner cannot be used.
-inline void expect(bool holds, const std::string& seen = "", int line = __builtin_LINE()) {
-  if (holds) return;
-  throw std::runtime_error("line " + std::to_string(line) + " does not hold " + seen);
 }
 
 /// REQUIRE_THROWS_MATCHES(call, Error, Code(std::errc::connection_refused))

@@ -13,10 +13,9 @@ using thinsock::TimeoutError;
 namespace {
 
 constexpr auto kBudget = 150ms;
-constexpr auto kLate = 1000ms;  // How late a loaded machine may be: well within kPatience.
 constexpr auto kHuge = std::chrono::hours(24 * 365 * 291);
 
-// What there is to be had at once.
+// Ends on which a call is done at once.
 Pair pending() {
   Pair pair = listening();
   pair.client.connect(pair.server.getsockname());
@@ -24,11 +23,6 @@ Pair pending() {
 }
 Pair with_data(Pair pair) {
   pair.client.send("xxx\n");
-  return pair;
-}
-Pair queue() {
-  Pair pair{patient(Socket(AF_UNIX, SOCK_DGRAM)), patient(Socket(AF_UNIX, SOCK_DGRAM))};
-  pair.client.bind("");
   return pair;
 }
 void nothing(Pair&) {}
@@ -39,42 +33,24 @@ void create_as_given(Pair& p) {
   if (sk.gettimeout() != timeout || nonblocking(sk)) throw std::logic_error("its timeout");
 }
 
-// Calls that would be done at once.
-const Kind kReady[] = {
+const Kinds kReady = {
     {"accept", pending, [](Pair& p) { p.server.accept(); }, nothing},
     {"recv", [] { return with_data(tcp()); }, [](Pair& p) { p.server.recv(9); }, nothing},
     {"recvmsg", [] { return with_data(stream()); }, [](Pair& p) { p.server.recvmsg(9); }, nothing},
-    {"recvfrom", [] { return with_data(udp_pair()); }, [](Pair& p) { p.server.recvfrom(9); },
-     nothing},
+    {"recvfrom", [] { return with_data(udp()); }, [](Pair& p) { p.server.recvfrom(9); }, nothing},
     {"send", stream, [](Pair& p) { p.server.send("x"); }, nothing},
     {"sendall", tcp, [](Pair& p) { p.server.sendall("x"); }, nothing},
     {"sendmsg", stream, [](Pair& p) { p.server.sendmsg(kTwo); }, nothing},
     {"flush", stream, flush, nothing},
     {"sendfile", tcp, sendfile, nothing},
-    {"sendto", [] { return udp_pair(); }, sendto, nothing},
+    {"sendto", udp, sendto, nothing},
     {"sendto on Unix", queue, sendto, nothing},
     {"sendmsg to a path", queue, sendmsg_to, nothing},
     {"connect on TCP", listening, connect, nothing},
     {"create_connection", listening, create_as_given, nothing},
 };
 
-template <std::size_t N>
-std::vector<Running> all_running(const Kind (&kinds)[N], Timeout own, Timeout budget,
-                                 bool interrupted = false) {
-  std::vector<Running> all;
-  for (const Kind& kind : kinds)
-    all.emplace_back(kind, own, std::stop_token(), budget, interrupted);
-  return all;
-}
-
-void check_timed_out(const Outcome& outcome, milliseconds earliest) {
-  CHECK(outcome.error == errc::timed_out);
-  CHECK(outcome.is_timeout);
-  CHECK(outcome.time >= earliest);
-  CHECK(outcome.time < earliest + kLate);
-}
-
-// Sends a byte every few milliseconds, for as long as it lives and not much longer than a test.
+// Sends a byte every few milliseconds, until the end of the scope or of all patience.
 class Drip {
  public:
   explicit Drip(Socket& sk) : sk_(sk) {}
@@ -87,7 +63,7 @@ class Drip {
   Socket& sk_;
   std::atomic<bool> ended_ = false;
   std::thread thread_{[this] {
-    for (const Stopwatch watch; !ended_ && watch.elapsed() < kPatience; let_pass(3ms)) {
+    for (const Stopwatch watch; !ended_ && watch.elapsed() < kPatience; pause_for(3ms)) {
       sk_.sendall("x");
     }
   }};
@@ -105,73 +81,57 @@ Outcome silence(Timeout own = kPatience) {
 TEST_CASE("the end of the scope ends every call that waits", "[cancel][timeout]") {
   const Timeout own = GENERATE(Timeout(), Timeout(kPatience), Timeout(kHuge));
   const bool interrupted = GENERATE(false, true);
-  for (Running& running : all_running(kKinds, own, kBudget, interrupted)) {
-    const Outcome outcome = running.outcome();
-    INFO(running.name() << ": " << outcome.error.message());
-    check_timed_out(outcome, kBudget);
-    CHECK(outcome.transferred == 0);
-  }
+  check_each(all_running({own, {}, kBudget, interrupted}), [](const Outcome& one) {
+    check_timed_out(one, kBudget);
+    CHECK(one.transferred == 0);
+  });
 }
 
 TEST_CASE("a socket's own shorter timeout counts in a scope", "[cancel][timeout]") {
   const Timeout budget = GENERATE(Timeout(kPatience), Timeout(kHuge), Timeout());
-  for (Running& running : all_running(kKinds, kBudget, budget)) {
-    const Outcome outcome = running.outcome();
-    INFO(running.name() << ": " << outcome.error.message());
-    check_timed_out(outcome, kBudget);
-  }
+  check_each(all_running({kBudget, std::stop_token(), budget}),
+             [](const Outcome& one) { check_timed_out(one, kBudget); });
 }
 
 TEST_CASE("a call goes on when it can before the scope's end", "[cancel][timeout]") {
   const Timeout budget = GENERATE(Timeout(kPatience), Timeout(kHuge), Timeout());
-  std::vector<Running> all = all_running(kKinds, std::nullopt, budget);
-  let_pass(50ms);
+  std::vector<Running> all = all_running({{}, std::stop_token(), budget});
+  pause_for(50ms);
   for (Running& running : all) running.release();
-  for (Running& running : all) {
-    const Outcome outcome = running.outcome();
-    INFO(running.name() << ": " << outcome.error.message());
-    CHECK(outcome.error == std::error_code());
-  }
+  check_each(std::move(all), [](const Outcome& one) { CHECK(one.error == std::error_code()); });
 }
 
 TEST_CASE("a call that waits for the scope's end sleeps", "[cancel][timeout]") {
-  for (Running& running : all_running(kKinds, std::nullopt, 400ms)) {
-    const Outcome outcome = running.outcome();
-    INFO(running.name());
-    CHECK(outcome.cpu.count() < 40);
-  }
+  check_each(all_running({.budget = 400ms}), [](const Outcome& one) { CHECK(one.cpu < 40ms); });
 }
 
 TEST_CASE("a scope that has ended leaves nothing behind", "[cancel][timeout]") {
-  for (Running& running : all_running(kKinds, std::nullopt, 20ms)) {
-    INFO(running.name());
-    CHECK(running.outcome().error == errc::timed_out);
+  check_each(all_running({.budget = 20ms}), [](const Outcome& one, Running& running) {
+    CHECK(one.error == errc::timed_out);
     const Socket& sk = running.ends().server;
     CHECK_FALSE(nonblocking(sk));
     CHECK_FALSE(has_timer(sk, SO_RCVTIMEO));
     CHECK_FALSE(has_timer(sk, SO_SNDTIMEO));
     running.release();
     CHECK_NOTHROW(running.call_again());
-  }
+  });
 }
 
 TEST_CASE("in a scope that is over a call fails though it could be done at once",
           "[cancel][timeout]") {
   const Timeout own = GENERATE(Timeout(), Timeout(kPatience));
-  for (Running& running : all_running(kReady, own, 0s)) {
-    const Outcome outcome = running.outcome();
-    INFO(running.name());
-    check_timed_out(outcome, 0ms);
-    CHECK(drain(running.ends().client) == 0);
-    CHECK_NOTHROW(running.call_again());
-  }
+  check_each(all_running({.timeout = own, .budget = 0s}, kReady),
+             [](const Outcome& one, Running& running) {
+               check_timed_out(one, 0ms);
+               CHECK(drain(running.ends().client) == 0);
+               CHECK_NOTHROW(running.call_again());
+             });
 }
 
 TEST_CASE("a scope of no time is over", "[cancel][timeout]") {
-  for (Running& running : all_running(kKinds, GENERATE(Timeout(), Timeout(kPatience)), 0s)) {
-    INFO(running.name());
-    check_timed_out(running.outcome(), 0ms);
-  }
+  const Timeout own = GENERATE(Timeout(), Timeout(kPatience));
+  check_each(all_running({.timeout = own, .budget = 0s}),
+             [](const Outcome& one) { check_timed_out(one, 0ms); });
 }
 
 TEST_CASE("a scope does not end early, however short it is", "[cancel][timeout]") {
@@ -226,7 +186,7 @@ TEST_CASE("a peer that takes little by little is ended too", "[cancel][timeout]"
     char buffer[4096];
     std::size_t all = 0;
     const Stopwatch watch;
-    for (; !ended && watch.elapsed() < kPatience; let_pass(3ms)) {
+    for (; !ended && watch.elapsed() < kPatience; pause_for(3ms)) {
       std::error_code none;
       all += pair.client.recv_into({buffer, sizeof buffer}, MSG_DONTWAIT, none);
     }
@@ -311,7 +271,7 @@ TEST_CASE("a stop counts beside the time, in whichever scope it is", "[cancel][t
   SECTION("in the middle") { first.emplace(kPatience), second.emplace(token), third.emplace(1h); }
   SECTION("in the outermost") { first.emplace(token), second.emplace(1h), third.emplace(1h); }
   auto stop = std::async(std::launch::async, [&] {
-    let_pass(30ms);
+    pause_for(30ms);
     source.request_stop();
   });
   const Outcome outcome = silence(std::nullopt);

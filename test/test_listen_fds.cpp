@@ -1,14 +1,9 @@
 // listen_fds: the sockets a supervisor has passed, here to a child process, from descriptor 3 on.
 #include "thinsock/listen_fds.hpp"
 
-#include <fcntl.h>
-#include <sys/wait.h>
-
 #include <cstdlib>
-#include <functional>
-#include <stdexcept>
 
-#include "support.hpp"
+#include "child.hpp"
 
 using namespace test;
 using std::errc;
@@ -35,18 +30,16 @@ struct Variables {
   const char* pid = nullptr;  // The child's own, if not given.
 };
 
-// Moves the descriptors to 3, 4, …, open across an exec, and closes all others but one.
-void arrange(const std::vector<int>& passed, int& kept) {
+// Moves the descriptors to 3, 4, …, open across an exec, and closes all others.
+void arrange(const std::vector<int>& passed) {
   constexpr int kAside = 200;
   std::vector<int> aside;
   for (const int fd : passed) aside.push_back(::fcntl(fd, F_DUPFD, kAside));
-  const int kept_aside = ::fcntl(kept, F_DUPFD, kAside);
   for (int fd = 3; fd < kAside; ++fd) ::close(fd);
   for (std::size_t i = 0; i < aside.size(); ++i) {
     ::dup2(aside[i], 3 + static_cast<int>(i));
     ::close(aside[i]);
   }
-  kept = kept_aside;
 }
 
 void set(const char* variable, const char* value) {
@@ -56,28 +49,13 @@ void set(const char* variable, const char* value) {
 // Calls body in a child process to which these descriptors and variables were passed.
 void in_service(const std::vector<int>& passed, const Variables& variables,
                 const std::function<void()>& body) {
-  Pair pipe = unix_pair();
-  const pid_t child = ::fork();
-  REQUIRE(child != -1);
-  if (child == 0) {
-    ::alarm(30);
-    int to_parent = pipe.server.fileno();
-    arrange(passed, to_parent);
+  in_child([&] {
+    arrange(passed);
     set("LISTEN_FDS", variables.fds);
     set("LISTEN_FDNAMES", variables.names);
     set("LISTEN_PID", variables.pid ? variables.pid : std::to_string(::getpid()).c_str());
-    std::string report = "ok";
-    try {
-      body();
-    } catch (const std::exception& exception) {
-      report = exception.what();
-    }
-    ::_exit(::write(to_parent, report.data(), report.size()) < 0);
-  }
-  pipe.server.close();
-  const std::string report = pipe.client.recv(4096);
-  REQUIRE(::waitpid(child, nullptr, 0) == child);
-  REQUIRE(report == "ok");
+    body();
+  });
 }
 
 void expect_no_variables() {
@@ -85,8 +63,6 @@ void expect_no_variables() {
     expect(std::getenv(variable) == nullptr, variable);
   }
 }
-
-bool is_open(int fd) { return ::fcntl(fd, F_GETFD) != -1; }
 
 }  // namespace
 

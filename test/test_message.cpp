@@ -28,8 +28,6 @@ using thinsock::TimeoutError;
 
 namespace {
 
-bool is_open(int fd) { return ::fcntl(fd, F_GETFD) != -1; }
-
 // The end of a pipe in which the text waits to be read.
 Descriptor readable(std::string_view text) {
   int ends[2];

@@ -1,56 +1,51 @@
-#include <fcntl.h>
-#include <netdb.h>
-#include <unistd.h>
-
+// Where thinsock differs from Python on purpose, as the README or a header says.
 #include <fstream>
 
 #include "python.hpp"
 #include "thinsock/message.hpp"
 
-// Where thinsock differs from Python on purpose, as the README or a header says: what Python says,
-// and what thinsock does.
-
-using namespace std::chrono_literals;
+using namespace test;
 using namespace std::string_literals;
 using std::tuple;
-using test::Socket;
-using test::unix_pair;
 using thinsock::Address;
 using thinsock::getaddrinfo;
 
 namespace {
 
-bool descriptor_blocks(const Socket& sk) { return !(::fcntl(sk.fileno(), F_GETFL) & O_NONBLOCK); }
+thinsock::Descriptor four_bytes() {
+  const std::string path = new_path();
+  std::ofstream(path) << "0123";
+  return thinsock::Descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+}
 
 }  // namespace
 
 TEST_CASE("timeouts keep what Python does not promise", "[python][timeout]") {
-  test::Python python;
-  python.differ(
+  differ(
       "connect_ex after a timeout",
       "l = socket(); keep = full(l, ('127.0.0.1', 0)); c = socket(); "
       "c.settimeout(0.05); return c.connect_ex(l.getsockname())",
       "11",
       [] {
-        test::FullListener l(Address("127.0.0.1", 0));
+        FullListener l(Address("127.0.0.1", 0));
         Socket c;
         c.settimeout(50ms);
         return c.connect_ex(l.name);
       },
       "110");
-  python.differ(
+  differ(
       "a Unix connect to a full backlog",
       "l = socket(AF_UNIX); keep = full(l, path()); c = socket(AF_UNIX); "
       "c.settimeout(0.05); c.connect(l.getsockname())",
       "errno 11",
       [&] {
-        test::FullListener l(python.path(), AF_UNIX);
+        FullListener l(new_path(), AF_UNIX);
         Socket c(AF_UNIX);
         c.settimeout(50ms);
         c.connect(l.name);
       },
       "timeout");
-  python.differ(
+  differ(
       "MSG_DONTWAIT under a timeout", "a, b = pair(); a.settimeout(0.01); a.recv(1, MSG_DONTWAIT)",
       "timeout",
       [] {
@@ -59,10 +54,10 @@ TEST_CASE("timeouts keep what Python does not promise", "[python][timeout]") {
         a.recv(1, MSG_DONTWAIT);
       },
       "errno 11");
-  python.differ(
+  differ(
       "the descriptor under a timeout", "a, b = pair(); return os.get_blocking(a.fileno())", "0",
-      [] { return descriptor_blocks(unix_pair().client); }, "1");
-  python.differ(
+      [] { return !nonblocking(unix_pair().client); }, "1");
+  differ(
       "adopting a non-blocking descriptor",
       "a, b = pair(); a.setblocking(False); return socket(fileno=a.detach()).gettimeout()", "None",
       [] {
@@ -71,7 +66,7 @@ TEST_CASE("timeouts keep what Python does not promise", "[python][timeout]") {
         return Socket::adopt(a.detach()).gettimeout();
       },
       "0 ns");
-  python.differ(
+  differ(
       "a file after a timeout",
       "a, b = pair(); a.settimeout(0.01); f = a.makefile('rb'); k = kind(f.readline); "
       "b.send(b'x\\n'); return k, kind(f.readline)",
@@ -89,32 +84,31 @@ TEST_CASE("timeouts keep what Python does not promise", "[python][timeout]") {
 }
 
 TEST_CASE("what the kernel would cut or wrap is refused", "[python][address]") {
-  test::Python python;
-  python.differ(
+  differ(
       "a port for getaddrinfo",
       "return [a[4] for a in getaddrinfo('127.0.0.1', 70000, 0, SOCK_STREAM)]",
       "((127.0.0.1, 4464))", [] { return getaddrinfo("127.0.0.1", 70000, 0, SOCK_STREAM); },
       "mistake");
-  python.differ(
+  differ(
       "a negative port for create_connection", "create_connection(('127.0.0.1', -1))",
       "gaierror -8",
       [] {
         thinsock::create_connection({"127.0.0.1", -1});
       },
       "mistake");
-  python.differ(
+  differ(
       "a port for getnameinfo", "return getnameinfo(('127.0.0.1', 65616), 3)[1]", "80",
       [] {
         thinsock::getnameinfo({"127.0.0.1", 65616}, 3);
       },
       "mistake");
-  python.differ(
+  differ(
       "a NUL in a path", "p = path(); return bound(p + '\\0x', AF_UNIX) == p", "1",
-      [&] { Socket(AF_UNIX).bind(python.path() + "\0x"s); }, "mistake");
-  python.differ(
+      [&] { Socket(AF_UNIX).bind(new_path() + "\0x"s); }, "mistake");
+  differ(
       "a path of 108 bytes", "bound(path(108), AF_UNIX)", "errno None",
-      [&] { Socket(AF_UNIX).bind(python.path(108)); }, "mistake");
-  python.differ(
+      [&] { Socket(AF_UNIX).bind(new_path(108)); }, "mistake");
+  differ(
       "a datagram with MSG_TRUNC",
       "a, b = pair(SOCK_DGRAM); a.send(b'0123456789'); return len(b.recv(2, MSG_TRUNC))", "10",
       [] {
@@ -123,13 +117,13 @@ TEST_CASE("what the kernel would cut or wrap is refused", "[python][address]") {
         return b.recv(2, MSG_TRUNC);
       },
       "01");
-  python.differ(
+  differ(
       "the scope of a host", "bound(('fe80::1234%lo', 0), AF_INET6)", "errno 22",
       [] {
         Socket(AF_INET6).bind({"fe80::1234%lo", 0});
       },
       "errno 99");
-  python.differ(
+  differ(
       "more buffers than the kernel takes", "pair()[0].sendmsg([b'x'] * 1025)", "errno 90",
       [] {
         const std::vector<thinsock::ConstBuffer> many(1025, "x");
@@ -139,8 +133,7 @@ TEST_CASE("what the kernel would cut or wrap is refused", "[python][address]") {
 }
 
 TEST_CASE("descriptors and files are safer than in Python", "[python][socket]") {
-  test::Python python;
-  python.differ(
+  differ(
       "a descriptor that arrives is inherited",
       "a, b = pair(); send_fds(a, [b'x'], [a.fileno()]); fd = recv_fds(b, 9, 1)[1][0]; "
       "i = os.get_inheritable(fd); close(fd); return i",
@@ -152,39 +145,33 @@ TEST_CASE("descriptors and files are safer than in Python", "[python][socket]") 
         return !(::fcntl(message.fds.at(0).fileno(), F_GETFD) & FD_CLOEXEC);
       },
       "0");
-  python.differ(
+  differ(
       "sendfile moves the file's position",
       "a, b = pair(); f = file(b'0123'); a.sendfile(f); return f.tell()", "4",
       [&] {
         auto [a, b] = unix_pair();
-        const std::string path = python.path();
-        std::ofstream(path) << "0123";
-        const thinsock::Descriptor f(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+        const thinsock::Descriptor f = four_bytes();
         a.sendfile(f.fileno());
         return ::lseek(f.fileno(), 0, SEEK_CUR);
       },
       "0");
-  python.differ(
+  differ(
       "sendfile of no bytes", "a, b = pair(); a.sendfile(file(b'0123'), 0, 0)", "mistake",
       [&] {
         auto [a, b] = unix_pair();
-        const std::string path = python.path();
-        std::ofstream(path) << "0123";
-        const thinsock::Descriptor f(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-        return a.sendfile(f.fileno(), 0, 0);
+        return a.sendfile(four_bytes().fileno(), 0, 0);
       },
       "0");
-  python.differ(
+  differ(
       "a descriptor below zero", "socket(fileno=-1)", "mistake", [] { (void)Socket::adopt(-1); },
       "errno 9");
-  python.differ(
+  differ(
       "the protocol of a new socket", "return socket().proto", "0", [] { return Socket().proto(); },
       "6");
 }
 
 TEST_CASE("errors have a code where Python's have none", "[python][error]") {
-  test::Python python;
-  python.differ(
+  differ(
       "a timeout's",
       "a, b = pair(); a.settimeout(0.01); e = error_of(lambda: a.recv(1)); return e.errno", "None",
       [] {
@@ -196,36 +183,36 @@ TEST_CASE("errors have a code where Python's have none", "[python][error]") {
         return error;
       },
       "110");
-  python.differ(
+  differ(
       "inet_aton", "inet_aton('x')", "errno None", [] { thinsock::inet_aton("x"); }, "errno 22");
-  python.differ(
+  differ(
       "inet_pton", "inet_pton(AF_INET, 'x')", "errno None",
       [] { thinsock::inet_pton(AF_INET, "x"); }, "errno 22");
-  python.differ(
+  differ(
       "inet_ntoa of the wrong size", "inet_ntoa(b'123')", "errno None",
       [] { thinsock::inet_ntoa("123"); }, "mistake");
-  python.differ(
+  differ(
       "inet_ntop of no family", "inet_ntop(99, b'1234')", "mistake",
       [] { thinsock::inet_ntop(99, "1234"); }, "errno 97");
-  python.differ(
+  differ(
       "no such interface", "if_nametoindex('no-such')", "errno None",
       [] { thinsock::if_nametoindex("no-such"); }, "errno 19");
-  python.differ(
+  differ(
       "no such service", "getservbyname('no-such')", "errno None",
       [] { thinsock::getservbyname("no-such"); }, "gaierror -8");
-  python.differ(
+  differ(
       "no service on a port", "getservbyport(65000)", "errno None",
       [] { thinsock::getservbyport(65000); }, "gaierror -8");
-  python.differ(
+  differ(
       "no such protocol", "getprotobyname('no-such')", "errno None",
       [] { thinsock::getprotobyname("no-such"); }, "gaierror -2");
-  python.differ(
+  differ(
       "broadcast over IPv6", "bound(('<broadcast>', 0), AF_INET6)", "errno None",
       [] {
         Socket(AF_INET6).bind({"<broadcast>", 0});
       },
       "mistake");
-  python.differ(
+  differ(
       "create_server of another family", "create_server(('::1', 0))", "errno -9",
       [] {
         thinsock::create_server({"::1", 0});

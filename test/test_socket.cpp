@@ -23,7 +23,6 @@ static_assert(sizeof(Socket) <= 16, "a Socket is a descriptor and a timeout");
 
 namespace {
 
-bool is_open(int fd) { return ::fcntl(fd, F_GETFD) != -1; }
 bool close_on_exec(const Socket& sk) { return ::fcntl(sk.fileno(), F_GETFD) & FD_CLOEXEC; }
 }  // namespace
 

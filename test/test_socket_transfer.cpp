@@ -56,13 +56,6 @@ void wait_for(const Socket& sk, short events) {
   REQUIRE(::poll(&entry, 1, 5000) == 1);
 }
 
-// Its peer's next word to it is a reset.
-void reset(Socket& sk) {
-  const linger at_once{1, 0};
-  sk.setsockopt(SOL_SOCKET, SO_LINGER, {&at_once, sizeof at_once});
-  sk.close();
-}
-
 // Neither end of the pair waits: what one has sent is what the other can receive now.
 Pair nonblocking(Pair pair) {
   pair.client.settimeout(0s);
@@ -106,7 +99,7 @@ TEST_CASE("send takes a part of what has no room", "[socket][send]") {
 TEST_CASE("send to a peer that has gone fails and the process lives", "[socket][send]") {
   Pair pair = stream_pair();
   SECTION("closed") { pair.server.close(); }
-  SECTION("reset") { reset(pair.server); }
+  SECTION("reset") { reset(std::move(pair.server)); }
   std::error_code error;
   for (int i = 0; i < 100 && !error; ++i) pair.client.send("x", error);
   REQUIRE((error == errc::broken_pipe || error == errc::connection_reset));
@@ -338,7 +331,7 @@ TEST_CASE("recv on a listener fails and names it", "[socket][recv]") {
 TEST_CASE("recv from a peer that has reset the connection fails once", "[socket][recv]") {
   Pair pair = tcp_pair(GENERATE(AF_INET, AF_INET6));
   pair.client.settimeout(GENERATE(Timeout(), Timeout(5s)));
-  reset(pair.server);
+  reset(std::move(pair.server));
   REQUIRE_THROWS_MATCHES(pair.client.recv(1), Error, Code(errc::connection_reset));
   REQUIRE(pair.client.recv(1).empty());
 }
@@ -431,7 +424,8 @@ TEST_CASE("MSG_TRUNC on TCP shows only zero bytes", "[socket][recv]") {
 }
 
 TEST_CASE("recv allocates for what comes, not for bufsize", "[socket][recv]") {
-  Pair pair = any_pair();
+  // Not for Unix messages, of which what does not fit is lost: their pages stay untouched.
+  Pair pair = GENERATE(true, false) ? stream_pair() : udp_pair();
   const std::size_t before = allocated;
   pair.client.send("0123456789");
   REQUIRE(pair.server.recv(100 << 20) == "0123456789");

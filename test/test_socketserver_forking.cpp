@@ -1,4 +1,4 @@
-// Servers with a process for each request: what it has of its server, and what it has not.
+// Servers with a process for each request: what a process shares with its server, and what not.
 #include <future>
 #include <optional>
 #include <stop_token>
@@ -16,38 +16,13 @@ using thinsock::Timeout;
 
 namespace {
 
-// By a socket nobody ever sends to.
-void let_pass(std::chrono::milliseconds time) {
-  Pair pair = unix_pair();
-  pair.server.settimeout(time);
-  std::error_code error;
-  char byte[1];
-  pair.server.recv_into(byte, error);
+// Serves in a scope that ends by a stop or by the time.
+auto in_scope(BaseServer& server, std::stop_source& source, Timeout timeout = std::nullopt) {
+  return [&server, token = source.get_token(), timeout] {
+    const CancelScope scope(token, timeout);
+    server.serve_forever();
+  };
 }
-
-// Ends the loop of a thread with a scope, and tells what processor time it took.
-class ServingInScope {
- public:
-  ServingInScope(BaseServer& server, std::stop_source& source, Timeout timeout = std::nullopt)
-      : server_(server), thread_([&server, &source, timeout, this] {
-          const CancelScope scope(source.get_token(), timeout);
-          server.serve_forever();
-          used_ = cpu_time();
-        }) {}
-  ~ServingInScope() {
-    if (thread_.joinable()) processor_time();
-  }
-  Milliseconds processor_time() {
-    server_.shutdown();
-    thread_.join();
-    return used_;
-  }
-
- private:
-  BaseServer& server_;
-  Milliseconds used_{};
-  std::thread thread_;
-};
 
 }  // namespace
 
@@ -120,7 +95,7 @@ TEST_CASE("a process has nothing of its server's but the connection",
       kOptions);
   self = &server;
   const Served first(server), second(server);
-  // The test's own clients, and the connection.
+  // The clients of the test, which the fork has copied, and the connection.
   REQUIRE(first.pid == 1 + 1);
   REQUIRE(second.pid == 2 + 1);
 }
@@ -200,7 +175,7 @@ TEST_CASE("what is buffered for output appears once", "[socketserver][forking][n
   REQUIRE(times("[two") == 2);
 }
 
-// std::getchar and std::cin hold its lock all the while.
+// While std::getchar or std::cin waits it holds the lock of stdin.
 TEST_CASE("a thread that waits for input does not stop the server",
           "[socketserver][forking][native]") {
   ForkingTCPServer server(kLoopback, tell_pid, kOptions);
@@ -236,10 +211,11 @@ TEST_CASE("the end of the loop's scope is not that of its processes' requests",
   const bool by_time = GENERATE(false, true);
   Socket client = client_of(server);
   std::stop_source source;
-  const ServingInScope serving(server, source, by_time ? Timeout(50ms) : Timeout());
+  const Timeout timeout = by_time ? Timeout(50ms) : Timeout();
+  const Serving serving(server, in_scope(server, source, timeout));
   const std::string begun = client.recv_exactly(5);
   if (!by_time) source.request_stop();
-  let_pass(400ms);
+  pause_for(400ms);
   client.sendall("x");
   REQUIRE(client.recv(9) == "slept");
 }
@@ -254,11 +230,11 @@ TEST_CASE("a stop in a process does not reach its server",
         source.request_stop();
       },
       kOptions);
-  ServingInScope serving(server, source);
+  Serving serving(server, in_scope(server, source));
   for (int i = 0; i < 2; ++i) {
     Socket client = client_of(server);
     REQUIRE(pid_from(client) > 0);
   }
-  let_pass(400ms);
-  REQUIRE(serving.processor_time() < 100ms);
+  pause_for(400ms);
+  REQUIRE(serving.stop() < 100ms);
 }

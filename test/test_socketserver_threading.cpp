@@ -1,5 +1,5 @@
-// A thread for each request: how many there are, who ends whom, and what is still alive meanwhile.
-#include <csignal>
+// Servers with a thread for each request: how many threads there are, and how requests end.
+#include <atomic>
 #include <fstream>
 #include <future>
 #include <mutex>
@@ -20,7 +20,7 @@ using thinsock::ThreadingUnixStreamServer;
 
 namespace {
 
-// Tells the client that its request has begun, and ends when the client says so.
+// Sends a byte when the request has begun, and ends when the client says so.
 void greet_and_wait(Socket& request, const Address&) {
   request.sendall("x");
   request.recv(1);
@@ -33,7 +33,7 @@ Socket greeted(const BaseServer& server) {
   return client;
 }
 
-// By when its thread is done with the request, but for going back among the idle ones.
+// Ends the client's request, whose thread then has only to become idle.
 bool ended_by(Socket& client) {
   client.shutdown(SHUT_WR);
   return client.recv(1).empty();
@@ -47,17 +47,11 @@ std::size_t threads() {
   return 0;
 }
 
-// Whether a listener that may still be there goes away.
+// Waits until the address refuses connections.
 bool comes_to_refuse(const Address& address) {
-  const Stopwatch watch;
-  while (watch.elapsed() < kPatience / 2) {
-    try {
-      create_connection(address, kPatience / 2);
-    } catch (const Error& error) {
-      if (error.code() == errc::connection_refused) return true;
-    }
-  }
-  return false;
+  return eventually([&] {
+    return code_of([&] { create_connection(address, kPatience); }) == errc::connection_refused;
+  });
 }
 
 std::future<std::size_t> closing(BaseServer& server) {
@@ -69,7 +63,7 @@ bool ready(const std::future<T>& future) {
   return future.wait_for(0s) == std::future_status::ready;
 }
 
-// Uses members of its own, without which the hooks of its requests could not do.
+// Its hooks use members that are destroyed before its base class.
 struct Noting : ThreadingTCPServer {
   using ThreadingTCPServer::ThreadingTCPServer;
   void note(const char* hook) {
@@ -104,27 +98,67 @@ TEST_CASE("a thousand clients one after the other need few threads", "[socketser
   REQUIRE(threads() <= before + 10);
 }
 
-TEST_CASE("hooks are called in the thread of serve_forever", "[socketserver][threads]") {
+TEST_CASE("hooks never run at the same time", "[socketserver][threads]") {
   struct Server : ThreadingTCPServer {
     using ThreadingTCPServer::ThreadingTCPServer;
-    void note() { callers.insert(std::this_thread::get_id()); }
+    struct Alone {
+      explicit Alone(Server& s) : server(s) { server.overlaps += ++server.inside > 1; }
+      ~Alone() { --server.inside; }
+      Server& server;
+    };
     std::pair<Request, Address> get_request() override {
-      return note(), ThreadingTCPServer::get_request();
+      const Alone alone(*this);
+      return ThreadingTCPServer::get_request();
     }
-    bool verify_request(Request&, const Address&) override { return note(), true; }
-    void service_actions() override { note(); }
-    std::set<std::thread::id> callers;
+    bool verify_request(Request&, const Address&) override {
+      const Alone alone(*this);
+      return ++asked > 0;
+    }
+    void process_request(Request& request, const Address& client) override {
+      const Alone alone(*this);
+      ThreadingTCPServer::process_request(request, client);
+    }
+    void service_actions() override {
+      const Alone alone(*this);
+      ++serviced;
+    }
+    std::atomic<int> inside = 0, overlaps = 0;
+    int asked = 0, serviced = 0;  // No lock is needed.
   };
   Server server(kLoopback, greet, kOptions);
-  std::thread loop([&] { server.serve_forever(); });
-  const std::set own{loop.get_id()};
-  for (int i = 0; i < 100; ++i) greeted(server);
+  std::thread loop([&] { server.serve_forever(1ms); });
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.emplace_back([&] {
+      for (int j = 0; j < 100; ++j) client_of(server).recv(1);
+    });
+  }
+  for (std::thread& client : clients) client.join();
   server.shutdown();
   loop.join();
-  REQUIRE(server.callers == own);
+  CHECK(server.asked == 400);
+  CHECK(server.serviced >= 400);
+  CHECK(server.overlaps == 0);
 }
 
-TEST_CASE("so are those of the class that the mix-in is put on", "[socketserver][threads]") {
+TEST_CASE("a hook may hand its request to another thread", "[socketserver][threads]") {
+  struct Server : ThreadingTCPServer {
+    using ThreadingTCPServer::ThreadingTCPServer;
+    void process_request(Request& request, const Address& client) override {
+      later = std::thread([this, its = std::make_shared<Request>(std::move(request)), client] {
+        ThreadingTCPServer::process_request(*its, client);
+      });
+      later.join();
+    }
+    std::thread later;
+  };
+  Server server(kLoopback, greet, kOptions);
+  const Serving serving(server);
+  for (int i = 0; i < 10; ++i) greeted(server);
+}
+
+TEST_CASE("the hooks of the class that the mix-in is put on are called",
+          "[socketserver][threads]") {
   struct Picky : TCPServer {
     using TCPServer::TCPServer;
     bool verify_request(Request&, const Address&) override { return ++asked % 2 == 1; }
@@ -135,11 +169,12 @@ TEST_CASE("so are those of the class that the mix-in is put on", "[socketserver]
   for (int i = 0; i < 100; ++i) REQUIRE(client_of(server).recv(1) == (i % 2 == 0 ? "x" : ""));
 }
 
-TEST_CASE("who comes between two serve_forever is served by the second", "[socketserver]") {
+TEST_CASE("a client that comes between two serve_forever is served by the second",
+          "[socketserver]") {
   ThreadingTCPServer server(kLoopback, greet, kOptions);
   {
     const Serving serving(server);
-    for (int i = 0; i < 10; ++i) greeted(server);  // Threads wait for the next one.
+    for (int i = 0; i < 10; ++i) greeted(server);  // Leaves idle threads.
   }
   Socket client = client_of(server);
   client.settimeout(100ms);
@@ -156,30 +191,21 @@ TEST_CASE("requests run side by side", "[socketserver][threads]") {
   while (clients.size() < 20) clients.push_back(greeted(server));  // None of them has ended.
 }
 
-TEST_CASE("clients are refused by the server's thread, until there is room",
+TEST_CASE("clients are refused at the limit, until there is room",
           "[socketserver][handle_overload]") {
   struct Server : ThreadingTCPServer {
     using ThreadingTCPServer::ThreadingTCPServer;
     void handle_overload(Request& request, const Address&) override {
-      refuses = std::this_thread::get_id();
       request.socket.sendall("full");
     }
-    void service_actions() override { serves = std::this_thread::get_id(); }
-    std::thread::id refuses, serves;
   };
   Server server(kLoopback, greet_and_wait,
                 options_with({.max_threads = 1, .refuse_at_limit = true}));
-  {
-    const Serving serving(server);
-    Socket first = greeted(server);
-    REQUIRE(client_of(server).recv(9) == "full");
-    REQUIRE(ended_by(first));
-    std::string answer;
-    const Stopwatch watch;
-    while (answer != "x" && watch.elapsed() < kPatience) answer = client_of(server).recv(9);
-    REQUIRE(answer == "x");
-  }
-  REQUIRE(server.refuses == server.serves);
+  const Serving serving(server);
+  Socket first = greeted(server);
+  REQUIRE(client_of(server).recv(9) == "full");
+  REQUIRE(ended_by(first));
+  REQUIRE(eventually([&] { return client_of(server).recv(9) == "x"; }));
 }
 
 TEST_CASE("shutdown does not wait for requests, which go on", "[socketserver][shutdown]") {
@@ -243,7 +269,7 @@ TEMPLATE_TEST_CASE("daemon_threads leaves requests no time", "[socketserver][dae
   const TempDir dir;
   const std::string path = dir / "sock";
   constexpr bool is_unix = std::is_same_v<TestType, ThreadingUnixStreamServer>;
-  for (int i = 0; i < 50; ++i) {  // With a spare thread that is just being born, or not.
+  for (int i = 0; i < 50; ++i) {  // Some find a spare thread that is just being started.
     TestType server(is_unix ? AddressLike(path) : kLoopback, greet_and_wait,
                     options_with({.shutdown_timeout = 1h, .daemon_threads = true}));
     const Serving serving(server);
@@ -339,8 +365,6 @@ TEMPLATE_TEST_CASE("a derived server that is destroyed while it serves ends the 
     std::string member = "used by a hook";
   };
   const std::string output = output_of([] {
-    ::dup2(STDOUT_FILENO, STDERR_FILENO);
-    std::signal(SIGABRT, SIG_DFL);
     std::thread loop;
     {
       Derived server(kLoopback, greet, kOptions);

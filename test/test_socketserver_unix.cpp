@@ -1,8 +1,9 @@
-// Servers on Unix paths: whose the path is, and when it may be taken over.
+// Servers on Unix paths: when a server removes its path, and when it may replace another one.
 #include <sys/wait.h>
 
 #include <barrier>
 #include <fstream>
+#include <future>
 #include <latch>
 #include <optional>
 
@@ -23,7 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const RequestHandler kNothing = [](Socket&, const Address&) {};
 const ServerOptions kReplacing{.replace_stale_path = true, .timeout = kPatience};
 const Code kInUse(errc::address_in_use);
 
@@ -31,28 +31,28 @@ bool is_socket(const std::string& name) {
   return fs::symlink_status(name).type() == fs::file_type::socket;
 }
 
-// What a server that ended without a farewell leaves.
+// Leaves the socket file of a server that ended without removing it.
 void leave_stale(const std::string& name, int type = SOCK_STREAM) {
   Socket sk(AF_UNIX, type);
   sk.bind(name);
   if (type == SOCK_STREAM) sk.listen();
 }
 
-Socket connected_to(const AddressLike& name, int type = SOCK_STREAM) {
+Socket client_at(const AddressLike& name, int type = SOCK_STREAM) {
   Socket sk = patient(Socket(AF_UNIX, type));
   sk.connect(name);
   return sk;
 }
 
-// Whether this very server has the request of who goes there.
+// Whether a client that connects to this name reaches this server, and not another one.
 bool is_reached(UnixStreamServer& server, const std::string& name) {
-  const Socket client = connected_to(name);
+  const Socket client = client_at(name);
   std::error_code error;
   server.socket.settimeout(0s);
   return server.socket.accept(error).socket.fileno() != -1;
 }
 
-// The working directory, until the end of the scope.
+// Changes the working directory until the end of the scope.
 class WorkingIn {
  public:
   explicit WorkingIn(const path& directory) { fs::current_path(directory); }
@@ -63,8 +63,8 @@ class WorkingIn {
   path before_ = fs::current_path();
 };
 
-// Of eight that all try at once, and keep what they get, how many get the path. Some take it only
-// if it is free.
+// Eight threads try to get the path at once, and those that get it keep it until all have tried.
+// Returns how many got it. The first `modest` threads do not replace a stale path.
 int winners(const std::string& name, int modest) {
   std::barrier start(8);
   std::latch tried(8);
@@ -83,7 +83,7 @@ int winners(const std::string& name, int modest) {
   return count;
 }
 
-// The same for processes: each tells by a byte, and holds what it got until it hears the end.
+// The same with processes: each sends '+' or '-', and keeps the path until it receives a byte.
 int winning_processes(const std::string& name) {
   std::vector<Pair> pipes;
   std::vector<pid_t> children;
@@ -161,7 +161,7 @@ TEST_CASE("a server may be closed whose path is gone", "[socketserver][server_cl
   REQUIRE_NOTHROW(server.server_close());
 }
 
-// The whole path is longer than the kernel lets a socket be named.
+// The absolute path is too long for the kernel's socket names.
 TEST_CASE("a relative path is removed from elsewhere too", "[socketserver]") {
   const TempDir dir;
   const path deep = dir / std::string(150, 'd').c_str();
@@ -208,7 +208,7 @@ TEST_CASE("replace_stale_path takes the path of a closed socket", "[socketserver
   UnixStreamServer stream(dir / "stream", kNothing, kReplacing);
   UnixDatagramServer datagram(dir / "datagram", kNothing, kReplacing);
   REQUIRE(is_reached(stream, dir / "stream"));
-  REQUIRE_NOTHROW(connected_to(dir / "datagram", SOCK_DGRAM));
+  REQUIRE_NOTHROW(client_at(dir / "datagram", SOCK_DGRAM));
   stream.server_close();
   REQUIRE_FALSE(fs::exists(dir / "stream"));
 }
@@ -239,12 +239,12 @@ TEST_CASE("replace_stale_path leaves a live server its path", "[socketserver]") 
     CHECK_THROWS_MATCHES(UnixStreamServer(name, kNothing, kReplacing), Error, kInUse);
     CHECK_THROWS_MATCHES(UnixDatagramServer(name, kNothing, kReplacing), Error, kInUse);
   }
-  stream.handle_request();  // The connection that looked whether it is alive.
+  stream.handle_request();  // Takes the connection of the server that looked for a live one.
   REQUIRE(is_reached(stream, dir / "stream"));
-  REQUIRE_NOTHROW(connected_to(dir / "datagram", SOCK_DGRAM));
+  REQUIRE_NOTHROW(client_at(dir / "datagram", SOCK_DGRAM));
 }
 
-TEST_CASE("replace_stale_path leaves a server its path that has no time", "[socketserver]") {
+TEST_CASE("replace_stale_path leaves a busy server its path", "[socketserver]") {
   const TempDir dir;
   SECTION("a stream's full backlog") {
     const FullListener full(dir / "s", AF_UNIX);
@@ -253,7 +253,7 @@ TEST_CASE("replace_stale_path leaves a server its path that has no time", "[sock
   SECTION("a full queue of datagrams") {
     Socket sk(AF_UNIX, SOCK_DGRAM);
     sk.bind(dir / "s");
-    Socket client = connected_to(dir / "s", SOCK_DGRAM);
+    Socket client = client_at(dir / "s", SOCK_DGRAM);
     for (std::error_code error; !error;) client.send("x", MSG_DONTWAIT, error);
     REQUIRE_THROWS_MATCHES(UnixDatagramServer(dir / "s", kNothing, kReplacing), Error, kInUse);
   }
@@ -308,26 +308,22 @@ TEST_CASE("a server that is being started is not taken for stale", "[socketserve
 TEST_CASE("of many processes that replace a stale path one gets it", "[socketserver]") {
   const TempDir dir;
   leave_stale(dir / "s");
-  // What the winner leaves when it ends is stale again.
+  // Each winner ends without removing its path, so that the next round finds it stale.
   for (int i = 0; i < 20; ++i) REQUIRE(winning_processes(dir / "s") == 1);
 }
 
-// The number of the old path's file may become the new one's.
+// The kernel may give the new socket file the inode number of the old one.
 TEST_CASE("a server that is being closed leaves its successor's path", "[socketserver][threads]") {
   const TempDir dir;
   for (int i = 0; i < 300; ++i) {
     UnixStreamServer old(dir / "s", kNothing);
     std::optional<UnixStreamServer> successor;
-    std::atomic<bool> late = false;
-    std::thread succeeds([&] {
-      const Stopwatch watch;
-      while (!successor && !(late = watch.elapsed() > kPatience)) {
-        code_of([&] { successor.emplace(dir / "s", kNothing, kReplacing); });
-      }
+    auto succeeds = std::async(std::launch::async, [&] {
+      return eventually(
+          [&] { return !code_of([&] { successor.emplace(dir / "s", kNothing, kReplacing); }); });
     });
     old.server_close();
-    succeeds.join();
-    REQUIRE_FALSE(late);
+    REQUIRE(succeeds.get());
     REQUIRE(is_socket(dir / "s"));
   }
 }
@@ -366,7 +362,7 @@ TEST_CASE("a Unix client has an address if it has a name", "[socketserver]") {
   Address seen("127.0.0.1", 1);
   UnixStreamServer server(
       dir / "s", [&](Socket&, const Address& client) { seen = client; }, kOptions);
-  const Socket unnamed = connected_to(dir / "s");
+  const Socket unnamed = client_at(dir / "s");
   server.handle_request();
   REQUIRE(seen.path().empty());
   Socket named = patient(Socket(AF_UNIX));

@@ -36,8 +36,6 @@ std::string taken(SocketStream& stream, std::size_t size) {
   return data;
 }
 
-bool is_open(int fd) { return ::fcntl(fd, F_GETFD) != -1; }
-
 }  // namespace
 
 TEST_CASE("<< sends formatted values and >> reads them", "[stream]") {

@@ -22,8 +22,6 @@ static_assert(!std::is_convertible_v<Socket&, SocketStream>);
 
 namespace {
 
-bool is_open(int fd) { return ::fcntl(fd, F_GETFD) != -1; }
-
 struct TwoPairs {
   Pair one = unix_pair(), two = unix_pair();
 };

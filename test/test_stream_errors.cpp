@@ -1,9 +1,8 @@
 // How a SocketStream fails: modes, timeouts, resets, exceptions. test_stream.cpp has what it moves.
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/wait.h>
 
-#include "support.hpp"
+#include "child.hpp"
 #include "thinsock/stream.hpp"
 
 using namespace test;
@@ -24,12 +23,6 @@ struct Connection {
 Connection connection(std::string_view mode = "rw", std::size_t buffering = 8192) {
   Pair pair = unix_pair();
   return {pair.client.makefile(mode, buffering), std::move(pair.server)};
-}
-
-// Its peer's next word to it is a reset; a Unix socket's is that the pipe is broken.
-void reset(Socket& sk) {
-  sk.set_linger(0s);
-  sk.close();
 }
 
 std::string taken(SocketStream& stream, std::size_t size) {
@@ -143,7 +136,7 @@ TEST_CASE("a stream whose peer is gone is destroyed without an exception or a si
   {
     SocketStream stream = pair.client.makefile();
     stream << "text";
-    reset(pair.server);
+    reset(std::move(pair.server));
     pollfd hung_up{pair.client.fileno(), 0, 0};
     REQUIRE(::poll(&hung_up, 1, 5000) == 1);
     // TCP says ECONNRESET first; from then on it is EPIPE and, if asked for, the signal.
@@ -156,18 +149,13 @@ TEST_CASE("a stream whose peer is gone is destroyed without an exception or a si
 }
 
 TEST_CASE("a stream that flushes after each output survives its peer", "[stream][flush]") {
-  // In a child, for std::terminate is what it may come to: libstdc++ flushes in a destructor.
-  const pid_t child = ::fork();
-  if (child == 0) {
-    std::set_terminate([] { ::_exit(2); });
+  // In a child process: libstdc++ flushes in a destructor, where an exception would end it.
+  in_child([] {
     auto [stream, peer] = connection();
     peer.close();
     stream << std::unitbuf << "text";
-    ::_exit(stream.bad() && stream.error() == errc::broken_pipe ? 0 : 1);
-  }
-  int status = -1;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  REQUIRE(status == 0);
+    expect(stream.bad() && stream.error() == errc::broken_pipe);
+  });
 }
 
 TEST_CASE("a read that times out is bad with timed_out, and never early", "[stream][timeout]") {
@@ -248,7 +236,7 @@ TEST_CASE("a read that a failure cuts short is bad, not just at its end", "[stre
     REQUIRE(stream.bad());
   }
   SECTION("by a reset") {
-    reset(pair.server);
+    reset(std::move(pair.server));
     taken(stream, 10);
     REQUIRE(stream.bad());
   }
@@ -315,7 +303,7 @@ TEST_CASE("a reset is bad with connection_reset, and keeps what came before", "[
   pair.server.sendall("one\ntw");
   REQUIRE(pair.client.recv(6, MSG_PEEK | MSG_WAITALL) == "one\ntw");
   REQUIRE(stream.readline() == "one\n");
-  reset(pair.server);
+  reset(std::move(pair.server));
   REQUIRE(stream.readline().empty());
   REQUIRE(stream.bad());
   REQUIRE_FALSE(stream.eof());
@@ -376,7 +364,7 @@ TEST_CASE("a reset under exceptions(badbit) is an Error and no TimeoutError", "[
   Pair pair = tcp_pair();
   SocketStream stream = pair.client.makefile();
   stream.exceptions(std::ios::badbit);
-  reset(pair.server);
+  reset(std::move(pair.server));
   REQUIRE_THROWS_MATCHES(stream.readline(), Error, Code(errc::connection_reset));
 }
 

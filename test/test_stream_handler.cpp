@@ -1,13 +1,11 @@
-// What handlers of streams and datagrams have to read from and write to.
+// The streams of handlers: rfile and wfile, over a connection and over a datagram.
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/mman.h>
 
 #include <iomanip>
 #include <optional>
 
 #include "handlers.hpp"
-#include "thinsock/message.hpp"
 
 using namespace test;
 using namespace std::string_literals;
@@ -18,32 +16,11 @@ using thinsock::Error;
 using thinsock::handler;
 using thinsock::RequestContext;
 using thinsock::StreamRequestHandler;
-using thinsock::TCPServer;
 using thinsock::Timeout;
 using thinsock::TimeoutError;
 using thinsock::UDPServer;
 using thinsock::UnixDatagramServer;
 using thinsock::UnixStreamServer;
-
-namespace {
-
-// Standard error, kept from whoever watches the tests.
-class Errors {
- public:
-  Errors() { ::dup2(file_.fileno(), 2); }
-  ~Errors() { ::dup2(old_.fileno(), 2); }
-  std::string text() const {
-    std::string all(4096, '\0');
-    const auto size = ::pread(file_.fileno(), all.data(), all.size(), 0);
-    return all.substr(0, static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
-  }
-
- private:
-  thinsock::Descriptor old_{::fcntl(2, F_DUPFD_CLOEXEC, 3)};
-  thinsock::Descriptor file_{::memfd_create("stderr", MFD_CLOEXEC)};
-};
-
-}  // namespace
 
 TEST_CASE("rfile gives lines and values, wfile takes them", "[socketserver][handler][stream]") {
   CHECK(answer(stream([](auto& self) {
@@ -157,23 +134,6 @@ TEST_CASE("a client that resets the connection ends a read by an Error",
                          Code(errc::connection_reset));
 }
 
-TEST_CASE("that a client has gone is not printed, as other failures are",
-          "[socketserver][handle_error]") {
-  const auto printed = [](RequestHandler run) {
-    TCPServer server(AddressLike("127.0.0.1", 0), std::move(run), kOptions);
-    Socket client = patient(Socket());
-    client.connect(server.server_address);
-    client.set_linger(0s);
-    client.close();
-    const Errors errors;
-    server.handle_request();
-    return errors.text();
-  };
-  CHECK(printed(stream([](auto& self) { self.rfile.readline(); })).empty());
-  const std::string text = printed([](RequestContext&) { throw std::runtime_error("reason"); });
-  CHECK_THAT(text, Catch::StartsWith("socketserver: 127.0.0.1:") && Catch::EndsWith(": reason\n"));
-}
-
 TEST_CASE("a client that has gone before finish is no error", "[socketserver][handler][finish]") {
   const bool buffered = GENERATE(true, false);
   const auto error = error_of(stream([&](auto& self) {
@@ -241,7 +201,7 @@ TEST_CASE("rfile and wfile cost no descriptor", "[socketserver][handler][stream]
 
 namespace {
 
-// A handler's answer to a datagram, if there is one; whether it failed.
+// A handler's answer to a datagram, if there is one, and whether the handler threw.
 struct Answered {
   std::optional<std::string> text;
   bool failed = false;
@@ -278,7 +238,6 @@ struct Upper : DatagramRequestHandler {
   }
 };
 
-// Answers by other means.
 struct Replies : BaseRequestHandler {
   void handle() override {
     reply(packet + " and ");
@@ -318,8 +277,7 @@ TEST_CASE("a client without a name gets no answer, which is no error",
   REQUIRE_FALSE(answered.failed);
 }
 
-TEST_CASE("a datagram's request is the server's socket",
-          "[socketserver][handler][datagram][reply]") {
+TEST_CASE("a datagram is answered by reply too", "[socketserver][handler][datagram][reply]") {
   const int family = GENERATE(AF_INET, AF_UNIX);
   REQUIRE(ask<Replies>("text", family).text == "text and ");
 }

@@ -1,4 +1,5 @@
-// Every call that may have to wait, each with what makes it wait, and a thread to make it in.
+// Every call that may have to wait: with what makes it wait, what releases it, and a thread that
+// makes it.
 #pragma once
 
 #include <poll.h>
@@ -16,25 +17,19 @@
 
 namespace test {
 
-using std::chrono::milliseconds;
 using thinsock::Address;
 using thinsock::CancelScope;
 using thinsock::create_connection;
 using thinsock::SocketStream;
 using thinsock::Timeout;
 
-// By a socket nobody ever sends to.
-inline void let_pass(milliseconds time) {
-  Pair pair = unix_pair();
-  pair.server.settimeout(time);
-  std::error_code error;
-  char byte[1];
-  pair.server.recv_into(byte, error);
-}
+/// How late a call may end on a loaded machine: well within kPatience.
+constexpr auto kLate = 1000ms;
 
-// Until no more fits. By the kernel's own calls: what is tested here should not be the tool.
+/// Sends until no more fits. By the kernel's own calls: a tool should not be what is tested.
 inline Pair filled(Pair pair, const Address& to = Address()) {
-  const std::string block(4096, 'x');
+  // Short datagrams, so that the receiver's queue is full and not the sender's buffer.
+  const std::string block(pair.server.type() == SOCK_DGRAM ? 1 : 4096, 'x');
   const int fd = pair.server.fileno();
   const sockaddr* name = to.size() == 0 ? nullptr : to.data();
   pollfd entry{fd, POLLOUT, 0};
@@ -46,7 +41,7 @@ inline Pair filled(Pair pair, const Address& to = Address()) {
   return pair;
 }
 
-// How much was still to be received.
+/// Receives all that has arrived, and returns how much that was.
 inline std::size_t drain(Socket& sk) {
   std::string buf(65536, '\0');
   std::error_code error;
@@ -55,18 +50,26 @@ inline std::size_t drain(Socket& sk) {
   return all;
 }
 
-// What the calls below are made on, at the server's end of it.
+// The calls below are made on the server's end of these.
 inline Pair tcp() { return tcp_pair(); }
 inline Pair tcp6() { return tcp_pair(AF_INET6); }
 inline Pair stream() { return unix_pair(); }
+inline Pair udp() { return udp_pair(); }
 inline Pair packets() { return unix_pair(SOCK_SEQPACKET); }
 inline Pair full_stream() { return filled(stream()); }
+inline Pair full_packets() { return filled(packets()); }
 inline Pair listening() { return {patient(Socket()), listener()}; }
+// Unlike a socketpair's, the queue of a bound socket has a limit that a sender waits at.
+inline Pair queue() { return {named_socket(AF_UNIX), patient(Socket(AF_UNIX, SOCK_DGRAM))}; }
 inline Pair full_queue() {
-  Pair pair{patient(Socket(AF_UNIX, SOCK_DGRAM)), patient(Socket(AF_UNIX, SOCK_DGRAM))};
-  pair.client.bind("");
+  Pair pair = queue();
   const Address name = pair.client.getsockname();
   return filled(std::move(pair), name);
+}
+inline Pair full_connected_queue() {
+  Pair pair = queue();
+  pair.server.connect(pair.client.getsockname());
+  return filled(std::move(pair));
 }
 inline Pair full_listener(FullListener full) {
   return {std::move(full.first), std::move(full.lst)};
@@ -74,7 +77,7 @@ inline Pair full_listener(FullListener full) {
 inline Pair tcp_backlog() { return full_listener(FullListener(Address("127.0.0.1", 0))); }
 inline Pair unix_backlog() { return full_listener(FullListener("", AF_UNIX)); }
 
-// What lets such a call go on, and the next one.
+// These let a call go on that waits, and the next one too.
 inline void give(Pair& p) { p.client.sendall("xxx\n"); }
 inline void take(Pair& p) { drain(p.client); }
 inline void come(Pair& p) { p.client.connect(p.server.getsockname()); }
@@ -86,8 +89,26 @@ inline void connect(Pair& p) {
   sk.connect(p.server.getsockname());
 }
 
+inline void connect_ex(Pair& p) {
+  Socket sk(p.server.family());
+  sk.settimeout(p.server.gettimeout());
+  const std::error_code error = sk.connect_ex(p.server.getsockname());
+  if (error == std::errc::timed_out) throw thinsock::TimeoutError(error, "connect_ex");
+  if (error) throw thinsock::Error(error, "connect_ex");
+}
+
 inline void create(Pair& p, Timeout delay) {
   create_connection(p.server.getsockname(), p.server.gettimeout(), {}, delay);
+}
+
+inline void recv_exactly_into(Pair& p) {
+  char buf[4];
+  p.server.recv_exactly_into(buf);
+}
+
+inline void recvfrom_into(Pair& p) {
+  char buf[4];
+  p.server.recvfrom_into(buf);
 }
 
 inline void readline(Pair& p) {
@@ -119,27 +140,33 @@ inline void sendfile_of_a_pipe(Pair& p) {
   p.server.sendfile(in.fileno());
 }
 
-// A call that has to wait.
+inline char sink[16];
+inline const thinsock::ConstBuffer kTwo[] = {"x", "x"};
+
+/// A call that has to wait.
 struct Kind {
   const char* name;
   Pair (*ends)();
   void (*call)(Pair&);
   void (*release)(Pair&);
 };
+using Kinds = std::vector<Kind>;
 
-inline char sink[16];
-inline const thinsock::ConstBuffer kTwo[] = {"x", "x"};
-
-inline const Kind kKinds[] = {
+inline const Kinds kTransfers = {
     {"accept", listening, [](Pair& p) { p.server.accept(); }, come},
     {"recv", tcp, [](Pair& p) { p.server.recv(9); }, give},
+    {"recv on UDP", udp, [](Pair& p) { p.server.recv(9); }, give},
     {"recv of a message", packets, [](Pair& p) { p.server.recv(1 << 20); }, give},
     {"recv_into", stream, [](Pair& p) { p.server.recv_into(sink); }, give},
     {"recv_exactly", tcp6, [](Pair& p) { p.server.recv_exactly(4); }, give},
-    {"recvfrom", packets, [](Pair& p) { p.server.recvfrom(9); }, give},
+    {"recv_exactly_into", stream, recv_exactly_into, give},
+    {"recvfrom", udp, [](Pair& p) { p.server.recvfrom(9); }, give},
+    {"recvfrom_into", [] { return unix_pair(SOCK_DGRAM); }, recvfrom_into, give},
     {"recvmsg", stream, [](Pair& p) { p.server.recvmsg(9, 64); }, give},
     {"readline", stream, readline, give},
     {"send on Unix", full_stream, [](Pair& p) { p.server.send("x"); }, take},
+    {"send of a message", full_packets, [](Pair& p) { p.server.send("x"); }, take},
+    {"send to a full queue", full_connected_queue, [](Pair& p) { p.server.send("x"); }, take},
     {"sendall", full_stream, [](Pair& p) { p.server.sendall("xx"); }, take},
     {"sendmsg", full_stream, [](Pair& p) { p.server.sendmsg(kTwo); }, take},
     {"sendfile", full_stream, sendfile, take},
@@ -147,25 +174,44 @@ inline const Kind kKinds[] = {
     {"flush", full_stream, flush, take},
     {"sendto", full_queue, sendto, take},
     {"sendmsg to a path", full_queue, sendmsg_to, take},
+};
+inline const Kinds kConnects = {
     {"connect on TCP", tcp_backlog, connect, admit},
     {"connect on Unix", unix_backlog, connect, admit},
+    {"connect_ex", tcp_backlog, connect_ex, admit},
     {"create_connection", tcp_backlog, [](Pair& p) { create(p, std::nullopt); }, admit},
     {"create_connection, delay", tcp_backlog, [](Pair& p) { create(p, 250ms); }, admit},
     {"create_connection to a path", unix_backlog, [](Pair& p) { create(p, std::nullopt); }, admit},
 };
+inline const Kinds kKinds = [] {
+  Kinds all = kTransfers;
+  all.insert(all.end(), kConnects.begin(), kConnects.end());
+  return all;
+}();
 
-// A call under way in a scope of its own thread, which is left behind if the call hangs.
+/// How a call is made: in a CancelScope if that has a token or a budget.
+struct Manner {
+  Timeout timeout = std::nullopt;  // The socket's own.
+  std::optional<std::stop_token> token = {};
+  Timeout budget = std::nullopt;
+  bool interrupted = false;
+  void (*prepare)(const Socket&) = [](const Socket&) {};  // Called when the timeout is set.
+};
+
+/// A call under way in its own thread, which is left behind if the call hangs.
 class Running {
  public:
-  Running(const Kind& kind, Timeout timeout, std::stop_token token, Timeout budget,
-          bool interrupted = false)
+  Running(const Kind& kind, const Manner& manner)
       : kind_(kind), ends_(std::make_shared<Pair>(kind.ends())) {
-    ends_->server.settimeout(timeout);
-    std::packaged_task<Outcome()> task([&kind, token, budget, interrupted, ends = ends_] {
+    ends_->server.settimeout(manner.timeout);
+    manner.prepare(ends_->server);
+    std::packaged_task<Outcome()> task([&kind, manner, ends = ends_] {
       std::optional<Interrupter> interrupter;
-      if (interrupted) interrupter.emplace();
+      if (manner.interrupted) interrupter.emplace();
       return outcome_of([&] {
-        const CancelScope scope(token, budget);
+        std::optional<CancelScope> scope;
+        if (manner.token || manner.budget != std::nullopt)
+          scope.emplace(manner.token.value_or(std::stop_token()), manner.budget);
         kind.call(*ends);
       });
     });
@@ -174,8 +220,7 @@ class Running {
   }
   Running(Running&&) = default;
   ~Running() {
-    if (!thread_.joinable()) return;
-    ended() ? thread_.join() : thread_.detach();
+    if (thread_.joinable()) finish();
   }
 
   const char* name() const { return kind_.name; }
@@ -187,18 +232,53 @@ class Running {
   }
   Outcome outcome() {
     INFO(name());
+    CHECK(finish());
     REQUIRE(ended());
-    thread_.join();
     return outcome_.get();
   }
 
  private:
   bool ended() const { return outcome_.wait_for(2 * kPatience) == std::future_status::ready; }
+  // Whether the call has ended by itself. Otherwise it is released, or left behind.
+  bool finish() {
+    const bool by_itself = ended();
+    if (!by_itself) release();
+    by_itself || ended() ? thread_.join() : thread_.detach();
+    return by_itself;
+  }
 
   const Kind& kind_;
   std::shared_ptr<Pair> ends_;
   std::future<Outcome> outcome_;
   std::thread thread_;
 };
+
+inline std::vector<Running> all_running(const Manner& manner, const Kinds& kinds = kKinds) {
+  std::vector<Running> all;
+  for (const Kind& kind : kinds) all.emplace_back(kind, manner);
+  return all;
+}
+
+/// Calls check with each call's Outcome, and perhaps with the call.
+template <class Check>
+void check_each(std::vector<Running> all, const Check& check) {
+  for (Running& running : all) {
+    const Outcome outcome = running.outcome();
+    INFO(running.name() << ": " << outcome.error.message());
+    if constexpr (std::is_invocable_v<Check, Outcome, Running&>) {
+      check(outcome, running);
+    } else {
+      check(outcome);
+    }
+  }
+}
+
+inline void check_timed_out(const Outcome& outcome, Milliseconds earliest) {
+  CAPTURE(outcome.error.message(), outcome.time.count(), earliest.count());
+  CHECK(outcome.error == std::errc::timed_out);
+  CHECK(outcome.is_timeout);
+  CHECK(outcome.time >= earliest);
+  CHECK(outcome.time < earliest + kLate);
+}
 
 }  // namespace test

@@ -1,0 +1,150 @@
+// A program's own fork(): prefork servers, daemons, and children that go on with their parent's
+// sockets.
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <csignal>
+#include <cstdio>
+#include <functional>
+#include <future>
+#include <memory>
+#include <stop_token>
+
+#include "handlers.hpp"
+#include "support.hpp"
+#include "thinsock/cancel.hpp"
+
+using namespace test;
+using thinsock::CancelScope;
+using thinsock::ThreadingTCPServer;
+using thinsock::UnixStreamServer;
+
+namespace {
+
+// A child that does this and ends with its result; killed if it takes too long.
+pid_t forked(const std::function<int()>& program) {
+  const pid_t child = ::fork();
+  REQUIRE(child != -1);
+  if (child != 0) return child;
+  ::alarm(15);
+  int status = 99;
+  try {
+    status = program();
+  } catch (const std::exception& exception) {
+    std::fprintf(stderr, "child: %s\n", exception.what());
+  }
+  ::_exit(status);
+}
+
+int status_of(pid_t child) {
+  int status = 0;
+  while (::waitpid(child, &status, 0) == -1 && errno == EINTR) continue;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+BaseServer* running;
+
+bool exists(const std::string& path) {
+  struct stat status;
+  return ::lstat(path.c_str(), &status) == 0;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("each process that serves after a fork ends by its own signal", "[fork]",
+                   thinsock::TCPServer, ThreadingTCPServer) {
+  for (int round = 0; round < 10; ++round) {
+    TestType server(AddressLike("127.0.0.1", 0), [](Socket&, const Address&) {});
+    std::vector<pid_t> workers;
+    std::vector<Socket> ready;
+    for (int i = 0; i < 8; ++i) {
+      Pair pair = unix_pair();
+      workers.push_back(forked([&] {
+        running = &server;
+        std::signal(SIGTERM, [](int) { running->request_shutdown(); });
+        pair.server.sendall("x");
+        server.serve_forever();
+        return 0;
+      }));
+      pair.server.close();
+      ready.push_back(std::move(pair.client));
+    }
+    for (Socket& worker : ready) REQUIRE(worker.recv(1) == "x");
+    for (const pid_t worker : workers) ::kill(worker, SIGTERM);
+    for (const pid_t worker : workers) REQUIRE(status_of(worker) == 0);
+  }
+}
+
+TEST_CASE("the last process that has a Unix server open removes its path", "[fork]") {
+  const TempDir dir;
+  const std::string path = dir / "sock";
+  auto server = std::make_unique<UnixStreamServer>(path, [](Socket&, const Address&) {});
+  Pair pair = unix_pair();
+  const pid_t daemon = forked([&] {
+    pair.server.recv(1);
+    server.reset();
+    return exists(path);
+  });
+  server.reset();
+  REQUIRE(exists(path));
+  pair.client.sendall("x");
+  REQUIRE(status_of(daemon) == 0);
+  REQUIRE_FALSE(exists(path));
+}
+
+TEST_CASE("parent and child have timeouts of their own on one socket", "[fork]") {
+  Pair pair = unix_pair();
+  pair.server.settimeout(200ms);
+  std::error_code error;
+  char byte[1];
+  pair.server.recv_into(byte, error);
+  REQUIRE(status_of(forked([&] {
+            pair.server.settimeout(20s);
+            return 0;
+          })) == 0);
+  const Outcome outcome = outcome_of([&] { pair.server.recv(1); });
+  REQUIRE(outcome.is_timeout);
+  REQUIRE(outcome.time < kPatience);
+}
+
+TEST_CASE("a timed accept ends though somebody else has made the listener blocking", "[fork]") {
+  Socket lst = listener();
+  lst.settimeout(100ms);
+  REQUIRE(outcome_of([&] { lst.accept(); }).is_timeout);
+  SECTION("a Socket for the same descriptor") {
+    Socket::fromfd(lst.fileno()).settimeout(std::nullopt);
+  }
+  SECTION("another process") {
+    REQUIRE(status_of(forked([&] {
+              lst.settimeout(std::nullopt);
+              return 0;
+            })) == 0);
+  }
+  auto waiting = std::async(std::launch::async, [&] { return outcome_of([&] { lst.accept(); }); });
+  const bool ended = waiting.wait_for(kPatience) == std::future_status::ready;
+  if (!ended) ::shutdown(lst.fileno(), SHUT_RDWR);
+  REQUIRE(ended);
+  REQUIRE(waiting.get().is_timeout);
+}
+
+TEST_CASE("a stop after a fork ends the calls of its own process alone", "[fork][cancel]") {
+  Pair pair = unix_pair();
+  std::stop_source source;
+  const CancelScope scope(source.get_token());
+  const bool in_child = GENERATE(true, false);
+  // Each waits in the scope that both have; one of them is stopped, and then told so.
+  Pair told = unix_pair();
+  const pid_t child = forked([&] {
+    if (in_child) source.request_stop();
+    const Outcome outcome = outcome_of([&] { told.server.recv(1); });
+    if (in_child) return outcome.error == std::errc::operation_canceled ? 0 : 1;
+    return !outcome.error && outcome.cpu < 50ms ? 0 : 2;
+  });
+  pair.server.settimeout(300ms);
+  if (!in_child) source.request_stop();
+  const Outcome outcome = outcome_of([&] { pair.server.recv(1); });
+  CHECK(outcome.error == (in_child ? std::errc::timed_out : std::errc::operation_canceled));
+  CHECK(outcome.cpu < 50ms);
+  told.client.send("x", MSG_DONTWAIT);
+  REQUIRE(status_of(child) == 0);
+}
