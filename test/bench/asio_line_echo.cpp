@@ -1,4 +1,4 @@
-// Line by line, buffered both ways.
+// Echoes each connection line by line, with buffers for both directions.
 #include <asio.hpp>
 #include <iostream>
 #include <string>
@@ -11,7 +11,7 @@ int main() {
   std::cout << acceptor.local_endpoint().port() << std::endl;
   for (;;) {
     tcp::iostream stream(acceptor.accept());
-    stream << std::nounitbuf;  // Else it would send every piece by itself.
+    stream << std::nounitbuf;  // By default each << is a send.
     for (std::string line; std::getline(stream, line);) stream << line << '\n';
   }
 }

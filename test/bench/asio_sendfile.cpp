@@ -1,4 +1,5 @@
-// PATH BYTES to each connection: asio has no sendfile, the file is read in pieces of 64 KiB.
+// PATH BYTES: sends so much of the file to each connection. asio has no sendfile, so the file is
+// read in pieces of 64 KiB.
 #include <fcntl.h>
 #include <unistd.h>
 

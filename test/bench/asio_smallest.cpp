@@ -1,4 +1,4 @@
-// The smallest client: connects, sends a message, and prints the answer.
+// The smallest client: it connects, sends a message, and prints the answer.
 #include <array>
 #include <asio/buffer.hpp>
 #include <asio/io_context.hpp>

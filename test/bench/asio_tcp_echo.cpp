@@ -1,5 +1,5 @@
-// One connection after the other; [TIMEOUT] in seconds, for each call, the way of asio's example
-// blocking_tcp_client: an asynchronous call, and the context runs for that long.
+// [TIMEOUT]: echoes one connection after the other, with a timeout in seconds for each call. As in
+// asio's example blocking_tcp_client, the call is asynchronous and the context runs for that long.
 #include <array>
 #include <asio.hpp>
 #include <chrono>
@@ -20,7 +20,7 @@ void echo(tcp::socket& connection) {
   }
 }
 
-// Whether the operation under way has ended well within the timeout.
+// Whether the operation that was started has succeeded within the timeout.
 bool run(asio::io_context& context, tcp::socket& connection, std::error_code& error,
          std::chrono::seconds timeout) {
   context.restart();

@@ -1,5 +1,5 @@
-// PORT COUNT [TIMEOUT]: messages of 64 bytes there and back; the timeout in seconds, for each call,
-// the way of asio's example blocking_tcp_client.
+// PORT COUNT [TIMEOUT]: sends so many messages of 64 bytes and receives each back. The timeout, in
+// seconds, is for each call and made as in asio's example blocking_tcp_client.
 #include <array>
 #include <asio.hpp>
 #include <chrono>
@@ -7,7 +7,7 @@
 
 using asio::ip::tcp;
 
-// Whether the operation under way has ended well within the timeout.
+// Whether the operation that was started has succeeded within the timeout.
 bool run(asio::io_context& context, tcp::socket& socket, std::error_code& error,
          std::chrono::seconds timeout) {
   context.restart();

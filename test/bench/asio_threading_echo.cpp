@@ -1,4 +1,4 @@
-// A thread for each connection, the way of asio's example blocking_tcp_echo_server.
+// Echoes each connection in a new thread, as asio's example blocking_tcp_echo_server does.
 #include <array>
 #include <asio.hpp>
 #include <iostream>

@@ -1,8 +1,9 @@
-"""What the benchmarks share: their arguments, rounds, figures, servers, the table and the JSON.
+"""What the benchmarks share: arguments, contenders, rounds, figures, servers, tables and JSON.
 
-A benchmark is a script that ends in compare(), and is run as `script PROGRAMS RESULTS`: the
-directory of the compiled programs and the one its JSON goes to. Rounds are short and many, since
-whatever else a machine does comes in bouts; `--rounds 5 --effort 0.1` is a quick look.
+A benchmark ends in compare(). Its script is run as `script PROGRAMS RESULTS`, the directory of the
+compiled programs and the directory for the JSON; client_server.py takes the name of the benchmark
+before them. Rounds are short and many, because other work on the machine comes in bouts.
+`--rounds 5 --effort 0.1` gives a quick look.
 """
 
 import argparse
@@ -25,15 +26,31 @@ from pathlib import Path
 FLOOR = "C"
 AGAIN = "C again"
 OURS = "thinsock"
+# Each contender and how the names of its programs begin.
+PREFIXES = {
+    "C": "c",
+    "thinsock": "thinsock",
+    "asio": "asio",
+    "Poco": "poco",
+    "SFML": "sfml",
+    "Python": "python",
+}
 HERE = Path(__file__).resolve().parent
+
+
+def everyone(program):
+    """{contender: its program of that name}, for all contenders that have one."""
+    names = {contender: f"{prefix}_{program}" for contender, prefix in PREFIXES.items()}
+    return {contender: name for contender, name in names.items() if any(HERE.glob(f"{name}.*"))}
 
 
 @dataclass
 class Workload:
     """What one figure of each contender means.
 
-    target: the cost ratio asked of thinsock; limit: the same as a figure. worst: of all rounds,
-    instead of their median. extra: what else goes into the JSON, or functions that return it.
+    The target is the highest cost ratio that thinsock should have, the limit its highest figure.
+    With worst the worst of all rounds counts instead of their median. extra goes into the JSON
+    too: values, or functions that return them.
     """
 
     name: str
@@ -45,20 +62,24 @@ class Workload:
     extra: dict = field(default_factory=dict)
 
     def missed(self, figure, ratio):
-        """A ratio is taken as the table shows it, with two digits."""
+        """Whether thinsock misses its target, with the ratio rounded as the table shows it."""
         if self.limit is not None:
             return figure > self.limit
         return self.target is not None and round(ratio, 2) > self.target
 
 
 class Arguments:
-    def __init__(self):
+    def __init__(self, names=()):
+        """names: the benchmarks of a script that has several; the first argument is one of them."""
         parser = argparse.ArgumentParser()
+        if names:
+            parser.add_argument("name", choices=names)
         parser.add_argument("programs", type=Path)
         parser.add_argument("results", type=Path)
         parser.add_argument("--rounds", type=int, default=15)
         parser.add_argument("--effort", type=float, default=0.5, help="scales all amounts of work")
         given = parser.parse_args()
+        self.name = given.name if names else None
         self.programs, self.results = given.programs.resolve(), given.results
         self.rounds, self.effort = given.rounds, given.effort
         build = self.programs.parent.parent
@@ -70,7 +91,7 @@ class Arguments:
         return max(least, round(most * self.effort))
 
     def command(self, name, *args):
-        """How a program is run; None, with a message, if it was not built on this machine."""
+        """The command that runs a program; None, with a message, if the program is not built."""
         if name.startswith("python_"):
             return [sys.executable, str(HERE / f"{name}.py"), *map(str, args)]
         path = self.programs / name
@@ -81,14 +102,26 @@ class Arguments:
             return None
         return [str(path), *map(str, args)]
 
+    def commands(self, programs):
+        """{contender: command} of {contender: "program arguments"}, without what is not built."""
+        commands = {name: self.command(*program.split()) for name, program in programs.items()}
+        return {name: command for name, command in commands.items() if command}
+
 
 def pin_to_one_cpu():
-    """All that is started from now on shares one CPU: no wake-up of an idle one is measured."""
+    """Programs started from now on share one CPU, so that waking an idle one is not measured."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
+def raise_descriptor_limit():
+    """Gives this process and the programs it starts as many descriptors as allowed: how many."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
+
+
 class Server:
-    """A server program while it runs: with Server(command) as server. It prints its port first."""
+    """A running server program: `with Server(command) as server`. It prints its port first."""
 
     def __init__(self, command):
         self.command = command
@@ -108,20 +141,19 @@ class Server:
         self.process.stdout.close()
 
     def cpu_seconds(self):
-        """Of all its threads, also of those that have ended: clock_getcpuclockid(3)."""
+        """The CPU time of all its threads, ended ones included: clock_getcpuclockid(3)."""
         return time.clock_gettime((~self.process.pid << 3) | 2)
 
 
 class Client:
-    """The client of all servers, in one of its modes (c_client.c)."""
+    """c_client, which loads all servers, in one of its modes."""
 
     def __init__(self, arguments, mode, count, size=64, clients=1, scaled=True, alone=False):
-        """count: of all clients together, unless one works alone while the others are there."""
+        """count is what all clients do together; with alone one does it and the others are idle."""
         self.arguments, self.mode, self.size, self.clients = arguments, mode, size, clients
         self.workers = 1 if alone else clients
         self.each = max(1, (arguments.amount(count) if scaled else count) // self.workers)
         self.cpu = {}
-        self.extra = {"ratios of CPU time, client and server": self.cpu_ratios}
 
     def seconds(self, port, each=None):
         client = self.arguments.command("c_client", self.mode, port, each or self.each, self.size,
@@ -129,7 +161,7 @@ class Client:
         return figure(client) / 1e9
 
     def microseconds(self, command):
-        """What each unit takes with a server: time, and CPU time of the server and of both."""
+        """What a unit of work takes: time, the server's CPU time, and CPU time of both."""
         count = self.each * self.workers
         with Server(command) as server:
             server_before, client_before = server.cpu_seconds(), cpu_seconds_of_children()
@@ -139,9 +171,9 @@ class Client:
         return [1e6 * seconds / count for seconds in (took, of_server, of_both)]
 
     def loads(self, servers, cpu=False):
-        """For compare: {contender: "program arguments"} as functions, without the missing ones.
+        """{contender: "program arguments"} as functions for compare.
 
-        They return the time, and with cpu the CPU time of the server too.
+        Each returns the time, and with cpu the CPU time of the server too.
         """
 
         def load(name, command):
@@ -149,41 +181,37 @@ class Client:
             self.cpu.setdefault(name, []).append(of_both)
             return (took, of_server) if cpu else took
 
-        functions = {}
-        for name, program in servers.items():
-            if command := self.arguments.command(*program.split()):
-                functions[name] = partial(load, name, command)
-        return functions
+        return {name: partial(load, name, command)
+                for name, command in self.arguments.commands(servers).items()}
 
     def system_calls(self, servers):
-        """{contender: system calls of a server for each unit}, without those to start it."""
+        """{contender: system calls of its server for each unit}, start and end left out."""
         if not shutil.which("strace"):
             return "not counted, strace is missing"
         each = max(10, 200 // self.workers)
         calls = {}
-        for name, program in servers.items():
-            if command := self.arguments.command(*program.split()):
-                few, many = (
-                    system_calls(command, lambda port, times=times: self.seconds(port, times))
-                    for times in (each, 2 * each)
-                )
-                calls[name] = round((many - few) / each / self.workers, 1)
+        for name, command in self.arguments.commands(servers).items():
+            few, many = (
+                system_calls(command, lambda port, times=times: self.seconds(port, times))
+                for times in (each, 2 * each)
+            )
+            calls[name] = round((many - few) / each / self.workers, 1)
         return calls
 
     def cpu_ratios(self):
-        """As the ratios of time are when pinned to one CPU, but less disturbed by others on it."""
+        """On one CPU these are the ratios of time, less disturbed by other work on that CPU."""
         medians = {name: statistics.median(values) for name, values in self.cpu.items()}
         return {name: round(median / medians[FLOOR], 3) for name, median in medians.items()}
 
 
 def cpu_seconds_of_children():
-    """Of those that have been waited for."""
+    """The CPU time of all children that have been waited for."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def output(command):
-    """What a program prints; it has to succeed."""
+    """What a program prints. An exception tells if it failed."""
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=300)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} failed with {done.returncode}")
@@ -196,7 +224,7 @@ def figure(command):
 
 
 def system_calls(command, load):
-    """How many system calls a server makes until load(port) is done; strace counts them."""
+    """The number of system calls of a server until load(port) returns, counted by strace."""
     with tempfile.NamedTemporaryFile("r") as summary:
         traced = ["strace", "-f", "-c", "-o", summary.name, *command]
         process = subprocess.Popen(traced, stdout=subprocess.PIPE, text=True)
@@ -214,8 +242,8 @@ def system_calls(command, load):
 def compare(arguments, workloads, contenders):
     """Runs all contenders in turn, round by round, then prints and writes every workload.
 
-    contenders maps a name to a function, which returns a figure for each workload (for a single
-    one just that); one of them is the floor, which is measured twice. Smaller figures are better.
+    contenders maps a name to a function that returns a figure for each workload, or just the figure
+    if there is one workload. The contender named FLOOR is measured twice. Smaller is better.
     """
     if isinstance(workloads, Workload):
         workloads = [workloads]
@@ -224,7 +252,7 @@ def compare(arguments, workloads, contenders):
     values = [{name: [] for name in contenders} for _ in workloads]
     others = [name for name in contenders if name != FLOOR]
     for _ in range(arguments.rounds):
-        random.shuffle(others)  # So that nobody always runs after the same one.
+        random.shuffle(others)  # No contender always runs after the same one.
         for name in [FLOOR, *others]:
             figures = contenders[name]()
             figures = figures if isinstance(figures, (tuple, list)) else [figures]
@@ -235,7 +263,7 @@ def compare(arguments, workloads, contenders):
 
 
 def write(arguments, workload, values):
-    """Prints the table of a workload and writes its JSON. values: {contender: [one per round]}."""
+    """Prints the table of a workload and writes its JSON; values is {contender: [one a round]}."""
     summary = max if workload.worst else statistics.median
     figures = {name: summary(each) for name, each in values.items()}
     floor = figures[FLOOR]
@@ -266,7 +294,7 @@ def write(arguments, workload, values):
 
 
 def noise_of(floor, again):
-    """How far the floor's two medians are apart, or half its interquartile range if more."""
+    """The larger of: the distance of the floor's two medians, half its interquartile range."""
     median = statistics.median(floor)
     quarters = statistics.quantiles(floor + again, n=4)
     return max(abs(statistics.median(again) / median - 1), (quarters[2] - quarters[0]) / 2 / median)

@@ -1,4 +1,4 @@
-/* Threads that wait in accept, THREADS of them, and serve what they accepted. */
+/* [THREADS]: that many threads wait in accept, and each echoes the connections it accepts. */
 #include <pthread.h>
 #include <stdint.h>
 

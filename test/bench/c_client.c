@@ -1,14 +1,15 @@
-/* The one client of all servers: c_client MODE PORT COUNT SIZE CLIENTS prints nanoseconds.
+/* The client of all servers: MODE PORT COUNT SIZE CLIENTS, prints how many nanoseconds it took.
  *
- * Each of CLIENTS threads does COUNT times, with messages of SIZE bytes that end in a newline:
- *   pingpong      a message there and back, all over one connection
- *   connect       connect, a message there and back, close
- *   udp           a datagram there and back
- *   udp_window    the same with 64 of them under way
- * or the first of them alone:
- *   hold          as connect, but CLIENTS connections stay open: the oldest is closed for a new one
- *   receive       everything a server sends, COUNT and SIZE being of no matter
- *   lines         COUNT messages without waiting, received at the same time
+ * Messages have SIZE bytes and end in a newline. In these modes each of CLIENTS threads does the
+ * same COUNT times:
+ *   pingpong      sends a message and receives it back, on one connection
+ *   connect       connects, sends a message, receives it back, and closes
+ *   udp           sends a datagram and receives it back
+ *   udp_window    does so with 64 datagrams under way
+ * In these modes there is one thread:
+ *   hold          as connect, but CLIENTS connections stay open: each new one replaces the oldest
+ *   receive       receives everything that the server sends; COUNT and SIZE do not matter
+ *   lines         sends COUNT messages without a pause and receives them at the same time
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -30,8 +31,8 @@ static int64_t now(void) {
   return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-/* To a server on all of 127/8: with one address the ports would run out, closed ones stay in use.
- */
+/* The server listens on all of 127/8, and each 1000 connections use another address of it: ports
+ * of closed connections stay in TIME_WAIT, and with one address they would run out. */
 static int connected(uint32_t number) {
   struct sockaddr_in name = {.sin_family = AF_INET,
                              .sin_port = port,
@@ -53,7 +54,8 @@ static int connected_udp(void) {
   return fd;
 }
 
-/* Sends while the kernel takes it, else receives: large messages would block both sides. */
+/* Sends as long as the kernel takes it and receives otherwise. With large messages client and
+ * server would both block in send. */
 static void exchange(int fd, char* buffer) {
   size_t sent = 0, got = 0;
   while (got < size) {

@@ -1,4 +1,4 @@
-/* What the programs in C share: failing, sending all of it, and sockets on a free port. */
+/* What the programs in C share: error exits, sending a whole buffer, sockets on a free port. */
 #ifndef C_COMMON_H
 #define C_COMMON_H
 
@@ -17,7 +17,7 @@ static inline void die(const char* what) {
   exit(1);
 }
 
-/* 0, or -1 if the peer has gone. */
+/* Returns 0, or -1 if the peer has closed. */
 static inline int send_all(int fd, const char* data, size_t size) {
   while (size > 0) {
     ssize_t sent = send(fd, data, size, MSG_NOSIGNAL);
@@ -28,7 +28,7 @@ static inline int send_all(int fd, const char* data, size_t size) {
   return 0;
 }
 
-/* A socket bound to a free port, which is printed. */
+/* Returns a socket that is bound to a free port, and prints the port. */
 static inline int bound(int type, in_addr_t host) {
   int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
   struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(host)};

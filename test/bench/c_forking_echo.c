@@ -1,4 +1,4 @@
-/* A process for each connection; its argument is a library that it loads and does not use. */
+/* [LIBRARY]: echoes each connection in a new process. The library is loaded and not used. */
 #include <dlfcn.h>
 #include <signal.h>
 
@@ -7,7 +7,7 @@
 int main(int argc, char** argv) {
   if (argc > 1 && dlopen(argv[1], RTLD_NOW) == NULL) die(argv[1]);
   int listener = tcp_listener();
-  signal(SIGCHLD, SIG_IGN); /* No zombies. */
+  signal(SIGCHLD, SIG_IGN); /* The kernel reaps the children. */
   for (;;) {
     int fd = accept_one(listener);
     pid_t child = fork();

@@ -1,5 +1,5 @@
-/* PORT COUNT: that many connections, a message there and back on each; says so, and holds them
- * until its input ends. */
+/* PORT COUNT: opens that many connections, sends a message on each and receives it back, prints
+ * "held", and keeps the connections open until standard input ends. */
 #include "c_common.h"
 
 int main(int argc, char** argv) {
@@ -11,7 +11,7 @@ int main(int argc, char** argv) {
   for (int left = atoi(argv[2]); left > 0; --left) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || connect(fd, (struct sockaddr*)&name, sizeof name) < 0) die("connect");
-    /* Closed by a reset: the ports do not stay in use. */
+    /* Closing resets the connection, so that its port is free at once. */
     struct linger at_once = {.l_onoff = 1};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     if (send_all(fd, message, sizeof message) < 0) die("send");

@@ -1,4 +1,5 @@
-/* Line by line, 8 KiB buffered both ways: what was written is sent before there is a wait. */
+/* Echoes each connection line by line, with 8 KiB of buffer for each direction. What was written
+ * is sent before a receive has to wait. */
 #include "c_common.h"
 
 enum { kBufferSize = 8192 };
@@ -15,7 +16,8 @@ static int flush(struct Stream* stream) {
   return result;
 }
 
-/* The next line in the buffer; a line longer than that comes in pieces. 0: the end. */
+/* Finds the next line and returns its size, 0 at the end of the stream. A line longer than the
+ * buffer comes in pieces. */
 static size_t get_line(struct Stream* stream, char** line) {
   size_t seen = 0;
   for (;;) {

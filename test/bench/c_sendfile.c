@@ -1,4 +1,4 @@
-/* PATH BYTES to each connection, by sendfile(2). */
+/* PATH BYTES: sends so much of the file to each connection, with sendfile(2). */
 #include <fcntl.h>
 #include <sys/sendfile.h>
 

@@ -1,4 +1,4 @@
-/* The smallest client: connects, sends a message, and prints the answer. */
+/* The smallest client: it connects, sends a message, and prints the answer. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>

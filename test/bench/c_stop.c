@@ -1,4 +1,4 @@
-/* How long it takes to stop an idle server: TIMES, in microseconds each. */
+/* TIMES: stops an idle server that often and prints the microseconds of each. */
 #include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -32,7 +32,7 @@ int main(int argc, char** argv) {
     uint64_t one = 1;
     bell = eventfd(0, EFD_CLOEXEC);
     if (pthread_create(&thread, NULL, serve_forever, (void*)(intptr_t)listener) != 0) return 1;
-    usleep(20000); /* Until it waits. */
+    usleep(20000); /* It waits by then. */
     double start = now();
     if (write(bell, &one, sizeof one) < 0) die("write");
     pthread_join(thread, NULL);

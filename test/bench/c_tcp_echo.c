@@ -1,4 +1,5 @@
-/* One connection after the other; [TIMEOUT] in seconds, for each call, is left to the kernel. */
+/* [TIMEOUT]: echoes one connection after the other. The timeout, in seconds, is for each call and
+ * kept by the kernel (SO_RCVTIMEO, SO_SNDTIMEO). */
 #include "c_common.h"
 
 int main(int argc, char** argv) {

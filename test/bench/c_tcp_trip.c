@@ -1,5 +1,6 @@
-/* PORT COUNT [TIMEOUT [poll]]: messages of 64 bytes there and back. The timeout, in seconds, is for
- * each call: left to the kernel, or by poll(2) where a call would block. */
+/* PORT COUNT [TIMEOUT [poll]]: sends so many messages of 64 bytes and receives each back. The
+ * timeout, in seconds, is for each call. The kernel keeps it (SO_RCVTIMEO, SO_SNDTIMEO); with poll
+ * the program calls poll(2) when a call would block. */
 #include <poll.h>
 
 #include "c_common.h"

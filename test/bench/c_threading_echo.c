@@ -1,4 +1,4 @@
-/* A detached thread for each connection. */
+/* [STACK]: echoes each connection in a new thread, which has a stack of that many bytes. */
 #include <pthread.h>
 #include <stdint.h>
 
@@ -12,14 +12,15 @@ static void* serve(void* connection) {
   return NULL;
 }
 
-int main(void) {
+int main(int argc, char** argv) {
   int listener = tcp_listener();
-  pthread_attr_t detached;
-  pthread_attr_init(&detached);
-  pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  if (argc > 1) pthread_attr_setstacksize(&attributes, strtoul(argv[1], NULL, 10));
   for (;;) {
-    int fd = accept_one(listener);
+    void* connection = (void*)(intptr_t)accept_one(listener);
     pthread_t thread;
-    if (pthread_create(&thread, &detached, serve, (void*)(intptr_t)fd) != 0) die("pthread_create");
+    if (pthread_create(&thread, &attributes, serve, connection) != 0) die("pthread_create");
   }
 }

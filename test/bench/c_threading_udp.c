@@ -1,4 +1,4 @@
-/* A detached thread for each datagram. */
+/* Echoes each datagram in a new thread. */
 #include <pthread.h>
 
 #include "c_common.h"

@@ -1,7 +1,7 @@
-/* The other end of the tcp_trip programs, which exchange messages of 64 bytes.
+/* COUNT: the peer of the tcp_trip programs, which exchange messages of 64 bytes.
  *
- * c_trip_peer COUNT sends that many at once, so that all but the first are there before they are
- * asked for; c_trip_peer 0 answers each a little late, so that the program has to wait.
+ * It sends that many messages in advance, so that no receive after the first has to wait. With a
+ * COUNT of 0 it answers each message a millisecond late, so that each receive has to wait.
  */
 #include "c_common.h"
 

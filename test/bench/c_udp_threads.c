@@ -1,4 +1,4 @@
-/* Threads that wait in recvfrom, THREADS of them, and answer what they received. */
+/* [THREADS]: that many threads wait in recvfrom, and each echoes the datagrams it receives. */
 #include <pthread.h>
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-"""What the front end of the compiler takes for the smallest client, and how large that becomes."""
+"""CPU time of the compiler's front end for the smallest client, and the size of its program."""
 
 import json
 import resource
@@ -9,21 +9,15 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from bench import AGAIN, FLOOR, Arguments, Workload, compare, pin_to_one_cpu, write
+from bench import (AGAIN, FLOOR, OURS, Arguments, Workload, compare, everyone, pin_to_one_cpu,
+                   write)
 
-SOURCES = {
-    "C": "c_smallest.c",
-    "thinsock": "thinsock_smallest.cpp",
-    "asio": "asio_smallest.cpp",
-    "Poco": "poco_smallest.cpp",
-    "SFML": "sfml_smallest.cpp",
-}
-# What any C++ with strings and exceptions has to include.
+# Headers that every C++ program with strings and system errors includes.
 HEADERS = ["string", "optional", "system_error"]
 
 
 def front_end(entry):
-    """The compiler, with what it needs to find the headers and nothing else of meson's."""
+    """The compiler's command, with the paths and macros that Meson gives it and nothing else."""
     words = shlex.split(entry["command"])
     compiler = words[: next(i for i, word in enumerate(words) if word.startswith("-"))]
     paths = [word for word in words if word.startswith(("-I", "-D", "-isystem"))]
@@ -32,7 +26,7 @@ def front_end(entry):
 
 
 def cpu_milliseconds(command, directory):
-    """Of one run; there are so many that they take half a second together."""
+    """The CPU time of one run, from as many runs as take half a second together."""
     start = resource.getrusage(resource.RUSAGE_CHILDREN)
     took = runs = 0
     while took < 0.5 * arguments.effort:
@@ -53,19 +47,18 @@ arguments = Arguments()
 pin_to_one_cpu()
 build = next(parent for parent in arguments.programs.resolve().parents
              if (parent / "compile_commands.json").exists())
-entries = {Path(entry["file"]).name: entry
+entries = {Path(entry["file"]).stem: entry
            for entry in json.loads((build / "compile_commands.json").read_text())}
+programs = everyone("smallest")
 runs, sizes = {}, {}
-for contender, source in SOURCES.items():
-    if program := arguments.command(Path(source).stem):
-        entry = entries[source]
-        file = Path(entry["directory"], entry["file"])
-        runs[contender] = partial(cpu_milliseconds, [*front_end(entry), str(file)],
-                                  entry["directory"])
-        sizes[contender] = program[0]
+for contender, [program] in arguments.commands(programs).items():
+    entry = entries[programs[contender]]
+    file = Path(entry["directory"], entry["file"])
+    runs[contender] = partial(cpu_milliseconds, [*front_end(entry), str(file)], entry["directory"])
+    sizes[contender] = program
 includes = [word for header in HEADERS for word in ("-include", header)]
-ours = entries[SOURCES["thinsock"]]
-runs[", ".join(f"`<{header}>`" for header in HEADERS) + " alone"] = partial(
+ours = entries[programs[OURS]]
+runs[", ".join(f"`<{header}>`" for header in HEADERS) + " only"] = partial(
     cpu_milliseconds, [*front_end(ours), *includes, "-x", "c++", "/dev/null"], ours["directory"])
 compare(
     arguments,

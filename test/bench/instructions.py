@@ -1,16 +1,17 @@
 """User-space instructions of a round trip, and its allocations, counted by valgrind's callgrind.
 
-Both are counted for COUNTS round trips and subtracted, so that starting and ending a program is not
-in them. They repeat to the instruction, but for Python's. The kernel's instructions are not seen,
-and the clock is asked by a system call, where otherwise the vDSO costs some fifty instructions.
+A program runs twice, with the COUNTS of round trips, and the difference leaves out its start and
+its end. Counts repeat to the instruction, except Python's. callgrind does not see the kernel's
+instructions, and under it reading the clock is a system call, where the vDSO would execute about
+fifty instructions.
 
-    instructions.py PROGRAMS RESULTS    the benchmark
+    instructions.py PROGRAMS RESULTS    runs the benchmark
     instructions.py --check BUILD       fails if thinsock needs more than instructions.json says
-    instructions.py --renew BUILD       writes what it needs now to instructions.json
+    instructions.py --renew BUILD       writes the numbers of today to instructions.json
 
-The kept numbers are those of one compiler and C library. Renew them, with a word in the commit on
-what the instructions are for, whenever --check asks for it; BUILD is set up with the default
-options.
+instructions.json has the numbers of one compiler and C library. When --check fails for a good
+reason, renew them and say in the commit what the instructions are for. BUILD is a build directory
+with the default options.
 """
 
 import json
@@ -23,45 +24,37 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import AGAIN, FLOOR, HERE, OURS, Arguments, Server, Workload, output, write
+from bench import AGAIN, FLOOR, HERE, OURS, Arguments, Server, Workload, everyone, output, write
 
 COUNTS = 100, 200
 TOLERANCE = 1.05
 KEPT = HERE / "instructions.json"
-PREFIXES = {
-    "C": "c",
-    "thinsock": "thinsock",
-    "asio": "asio",
-    "Poco": "poco",
-    "SFML": "sfml",
-    "Python": "python",
-}
 ALLOCATORS = {"malloc", "calloc", "realloc", "memalign", "aligned_alloc", "posix_memalign"}
-READY = f"c_trip_peer {max(COUNTS)}"  # Sends ahead.
-LATE = "c_trip_peer 0"
+READY = f"c_trip_peer {max(COUNTS)}"  # Sends all messages in advance: no receive waits.
+LATE = "c_trip_peer 0"  # Answers each message a little later: every receive waits.
 ECHO = "c_udp_echo"
 TIMEOUT = ["5"]
 
 # name: (program, its other end, its arguments, the target)
 KINDS = {
-    "tcp": ("tcp_trip", READY, [], 1.6),
+    "tcp": ("tcp_trip", READY, [], 2.2),
     "tcp_timeout": ("tcp_trip", READY, TIMEOUT, 2.0),
     "tcp_timeout_waiting": ("tcp_trip", LATE, TIMEOUT, 2.0),
     "udp": ("udp_trip", ECHO, [], 1.6),
 }
 TITLES = {
     "tcp": "Instructions of a TCP round trip",
-    "tcp_timeout": "Instructions of a TCP round trip with a timeout (floor: none)",
+    "tcp_timeout": "Instructions of a TCP round trip with a timeout, over C without",
     "tcp_timeout_waiting":
-        "Instructions of a TCP round trip with a timeout that waits (floor: none)",
+        "Instructions of a TCP round trip with a timeout, when each receive waits",
     "udp": "Instructions of a UDP round trip",
 }
-# Strings in place of recv_into; the name of each is what it calls.
+# recv, which returns a string, in place of recv_into: {call: size}.
 BUFSIZES = {f"recv({size})": str(size) for size in [1024, 16384, 65536, 1 << 20]}
 
 
 def profile(command):
-    """The instructions of a whole program, and its calls of an allocator."""
+    """The instructions of a whole program, and how often it calls an allocator."""
     with tempfile.NamedTemporaryFile("r") as out:
         counted = ["valgrind", "--tool=callgrind", "--quiet", "--compress-strings=no"]
         environment = os.environ | {"PYTHONHASHSEED": "0"}
@@ -74,7 +67,7 @@ def profile(command):
 
 
 def round_trip(arguments, program, peer, options):
-    """The instructions and allocations of one; None if there is no such program."""
+    """[instructions, allocations] of one round trip; None if the program is not built."""
     if not arguments.command(program):
         return None
     few, many = COUNTS
@@ -85,7 +78,7 @@ def round_trip(arguments, program, peer, options):
 
 
 def ours(arguments):
-    """What is kept in the tree: {name: [instructions, allocations]}."""
+    """What instructions.json keeps: {name: [instructions, allocations]}."""
     counts = {
         kind: round_trip(arguments, f"{OURS}_{program}", peer, options)
         for kind, (program, peer, options, _) in KINDS.items()
@@ -98,15 +91,15 @@ def ours(arguments):
 def benchmark(arguments):
     for kind, (program, peer, options, target) in KINDS.items():
         counts = {
-            name: round_trip(arguments, f"{prefix}_{program}", peer, options)
-            for name, prefix in PREFIXES.items()
+            name: round_trip(arguments, command, peer, options)
+            for name, command in everyone(program).items()
             if name != FLOOR
         }
-        # What a timeout costs is what it adds to doing without.
+        # The floor has no timeout, so that the ratio tells what a timeout adds.
         plain = [round_trip(arguments, f"c_{program}", peer, []) for _ in range(2)]
         counts = {FLOOR: plain[0], **counts, AGAIN: plain[1]}
         if options:
-            counts["C, poll"] = round_trip(arguments, f"c_{program}", peer, [*options, "poll"])
+            counts["C with poll"] = round_trip(arguments, f"c_{program}", peer, [*options, "poll"])
         counts = {name: count for name, count in counts.items() if count}
         extra = {"allocations": {name: allocations for name, (_, allocations) in counts.items()}}
         if kind == "tcp":
@@ -120,7 +113,7 @@ def benchmark(arguments):
 
 
 class Build:
-    """A build directory in place of the arguments of a benchmark."""
+    """A build directory, used where a benchmark has its Arguments."""
 
     def __init__(self, directory):
         self.programs = Path(directory, "test", "bench")
@@ -130,7 +123,8 @@ class Build:
         commands = json.loads(Path(directory, "compile_commands.json").read_text())
         compiler = next(one["command"].split() for one in commands
                         if one["file"].endswith(f"{OURS}_tcp_trip.cpp"))
-        compiler = [word for word in compiler[:2] if not word.startswith("-")]  # Perhaps ccache.
+        # The first word may be ccache.
+        compiler = [word for word in compiler[:2] if not word.startswith("-")]
         version = output([*compiler, "--version"]).splitlines()[0]
         self.tools = ", ".join([version, " ".join(platform.libc_ver()), platform.machine()])
 
@@ -144,9 +138,9 @@ def kept():
 
 
 def check(build):
-    """Whether nothing has grown. Prints what has changed."""
+    """Whether no number has grown. Prints the ones that have changed."""
     if build.tools not in kept():
-        print(f"{KEPT.name} has no numbers for {build.tools}: add them by --renew")
+        print(f"{KEPT.name} has no numbers for {build.tools}: add them with --renew")
         return False
     numbers = kept()[build.tools]
     good = True
@@ -158,7 +152,7 @@ def check(build):
             print(f"{name}: {now[0]:g} instructions and {now[1]:g} allocations, kept are "
                   f"{before[0]:g} and {before[1]:g}" + (": it has grown" if grown else ""))
     if not good:
-        print(f"Where that has to be, renew the numbers: {Path(__file__).name} --renew BUILD")
+        print(f"For a good reason, renew the numbers: {Path(__file__).name} --renew BUILD")
     return good
 
 

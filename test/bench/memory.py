@@ -1,31 +1,21 @@
-"""The memory of a connection that waits in a thread of its own: the server's, with page tables."""
+"""The memory a server needs for a connection that waits in a thread: pages and page tables."""
 
 import re
-import resource
 import subprocess
 from functools import partial
 from pathlib import Path
 
-from bench import Arguments, Server, Workload, compare
+from bench import Arguments, Server, Workload, compare, everyone, raise_descriptor_limit
 
-SERVERS = {
-    "C": "c_hold",
-    "thinsock": "thinsock_hold",
-    "thinsock, recv(1024)": "thinsock_recv_hold",
-    "asio": "asio_threading_echo",
-    "Poco": "poco_threading_echo",
-    "SFML": "sfml_threading_echo",
-    "Python": "python_threading_echo",
-}
-# With stacks of 64 KiB, where there is a way to say so.
+SERVERS = everyone("threading_echo") | {"thinsock, recv(1024)": "thinsock_recv_hold"}
+# Only these can be told how large a thread's stack is: 64 KiB.
 SMALL_STACKS = {
-    "C": "c_hold 65536",
-    "thinsock": "thinsock_hold 65536",
+    "C": "c_threading_echo 65536",
+    "thinsock": "thinsock_threading_echo 65536",
 }
 
 arguments = Arguments()
-most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+most = raise_descriptor_limit()
 connections = arguments.amount(10000)
 if connections + 100 > most:
     connections = most - 100
@@ -33,7 +23,7 @@ if connections + 100 > most:
 
 
 def memory(server):
-    """In KiB: of the pages, and of the tables that find them."""
+    """In KiB: what the server's pages take, and its page tables."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return [int(re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE).group(1))
             for field in ["VmRSS", "VmPTE"]]
@@ -48,7 +38,8 @@ def held(command):
             if holding.stdout.readline() != "held\n":
                 raise RuntimeError(f"{command[0]} does not hold {connections} connections")
             after = memory(server)
-            server.process.kill()  # First, or Python's tells of every connection it loses.
+            # The server ends first, or Python's would report each connection that it loses.
+            server.process.kill()
             server.process.wait()
             holding.stdin.close()
     pages, tables = [(b - a) / connections for a, b in zip(before, after)]
@@ -56,8 +47,7 @@ def held(command):
 
 
 def holders(servers):
-    commands = {name: arguments.command(*program.split()) for name, program in servers.items()}
-    return {name: partial(held, command) for name, command in commands.items() if command}
+    return {name: partial(held, command) for name, command in arguments.commands(servers).items()}
 
 
 huge = Path("/sys/kernel/mm/transparent_hugepage/enabled")

@@ -1,4 +1,4 @@
-// Line by line, buffered both ways.
+// Echoes each connection line by line, with buffers for both directions.
 #include <Poco/Net/ServerSocket.h>
 #include <Poco/Net/SocketStream.h>
 #include <Poco/Net/StreamSocket.h>

@@ -1,4 +1,5 @@
-// PATH BYTES to each connection: Poco has no sendfile yet, the file is read in pieces of 64 KiB.
+// PATH BYTES: sends so much of the file to each connection. Poco 1.11 has no sendfile, so the file
+// is read in pieces of 64 KiB.
 #include <Poco/FileStream.h>
 #include <Poco/Net/ServerSocket.h>
 #include <Poco/Net/StreamSocket.h>

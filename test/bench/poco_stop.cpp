@@ -1,4 +1,4 @@
-// How long it takes to stop an idle server: TIMES, in microseconds each.
+// TIMES: stops an idle server that often and prints the microseconds of each.
 #include <Poco/Net/ServerSocket.h>
 #include <Poco/Net/StreamSocket.h>
 #include <Poco/Net/TCPServer.h>
@@ -25,10 +25,10 @@ int main(int argc, char** argv) {
     Poco::Net::ServerSocket listener(Poco::Net::SocketAddress("127.0.0.1", 0));
     Poco::Net::TCPServer server(new Poco::Net::TCPServerConnectionFactoryImpl<Nothing>, listener);
     server.start();
-    // Until it waits, and then anywhere between two of its looks around.
+    // It waits by then, and the stop comes at any point between two of its polls.
     std::this_thread::sleep_for(std::chrono::milliseconds(20 + 37 * i % 250));
     const auto start = steady_clock::now();
-    server.stop();  // Joins its thread.
+    server.stop();  // This joins the server's thread.
     const std::chrono::duration<double, std::micro> took = steady_clock::now() - start;
     std::cout << took.count() << '\n';
   }

@@ -1,4 +1,4 @@
-// BYTES to each connection, in writes of 64 KiB.
+// BYTES: sends that many to each connection, in writes of 64 KiB.
 #include <Poco/Net/ServerSocket.h>
 #include <Poco/Net/StreamSocket.h>
 

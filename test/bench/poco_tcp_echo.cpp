@@ -1,4 +1,4 @@
-// One connection after the other; [TIMEOUT] in seconds, for each call.
+// [TIMEOUT]: echoes one connection after the other, with a timeout in seconds for each call.
 #include <Poco/Net/ServerSocket.h>
 #include <Poco/Net/StreamSocket.h>
 
@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
       connection.setSendTimeout(Poco::Timespan(std::atoi(argv[1]), 0));
     }
     for (int got; (got = connection.receiveBytes(buffer, sizeof buffer)) > 0;) {
-      connection.sendBytes(buffer, got);  // All of them: it loops itself.
+      connection.sendBytes(buffer, got);  // It loops until all is sent.
     }
   }
 }

@@ -1,4 +1,5 @@
-// PORT COUNT [TIMEOUT]: messages of 64 bytes there and back; the timeout in seconds, for each call.
+// PORT COUNT [TIMEOUT]: sends so many messages of 64 bytes and receives each back. The timeout, in
+// seconds, is for each call.
 #include <Poco/Net/StreamSocket.h>
 
 #include <cstdlib>
@@ -15,7 +16,7 @@ int main(int argc, char** argv) {
     socket.setSendTimeout(Poco::Timespan(std::atoi(argv[3]), 0));
   }
   for (int left = std::atoi(argv[2]); left > 0; --left) {
-    socket.sendBytes(message, kSize);  // All of them: it loops itself.
+    socket.sendBytes(message, kSize);  // It loops until all is sent.
     for (int got = 0; got < kSize;) {
       const int size = socket.receiveBytes(message + got, kSize - got);
       if (size <= 0) return 1;

@@ -1,4 +1,4 @@
-// A thread for each connection, of a pool that has room for all of them.
+// Echoes each connection in a thread of a pool that is large enough for all.
 #include <Poco/Net/ServerSocket.h>
 #include <Poco/Net/StreamSocket.h>
 #include <Poco/Net/TCPServer.h>

@@ -1,4 +1,4 @@
-// PORT COUNT: datagrams of 64 bytes there and back.
+// PORT COUNT: sends that many datagrams of 64 bytes and receives each back.
 #include <Poco/Net/DatagramSocket.h>
 
 #include <cstdlib>

@@ -1,4 +1,4 @@
-"""A process for each connection."""
+"""Echoes each connection in a new process."""
 
 import socket
 import socketserver

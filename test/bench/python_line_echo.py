@@ -1,4 +1,7 @@
-"""Line by line, buffered both ways; with any argument only to read, which is the default."""
+"""[unbuffered]: echoes each connection line by line, with buffers for both directions.
+
+With an argument writes are not buffered, which is the default of StreamRequestHandler.
+"""
 
 import socketserver
 import sys

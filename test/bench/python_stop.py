@@ -1,4 +1,4 @@
-"""How long it takes to stop an idle server: TIMES, in microseconds each."""
+"""TIMES: stops an idle server that often and prints the microseconds of each."""
 
 import random
 import socketserver
@@ -10,7 +10,8 @@ with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) a
     for _ in range(int(sys.argv[1])):
         serving = threading.Thread(target=server.serve_forever)
         serving.start()
-        time.sleep(0.02 + random.random() * 0.5)  # Anywhere between two of its looks around.
+        # It waits by then, and the stop comes at any point between two of its polls.
+        time.sleep(0.02 + random.random() * 0.5)
         start = time.perf_counter()
         server.shutdown()
         serving.join()

@@ -1,4 +1,7 @@
-"""PORT COUNT [TIMEOUT]: messages of 64 bytes there and back; the timeout in seconds, per call."""
+"""PORT COUNT [TIMEOUT]: sends so many messages of 64 bytes and receives each back.
+
+The timeout, in seconds, is for each call.
+"""
 
 import socket
 import sys

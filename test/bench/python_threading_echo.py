@@ -1,4 +1,4 @@
-"""A thread for each connection."""
+"""Echoes each connection in a new thread."""
 
 import socket
 import socketserver
@@ -12,7 +12,7 @@ class Echo(socketserver.BaseRequestHandler):
 
 class Server(socketserver.ThreadingTCPServer):
     request_queue_size = socket.SOMAXCONN
-    daemon_threads = True  # Else it keeps a list of all threads.
+    daemon_threads = True  # Without it the server keeps a list of all threads.
 
 
 with Server(("", 0), Echo) as server:

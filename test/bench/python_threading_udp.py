@@ -1,4 +1,4 @@
-"""A thread for each datagram."""
+"""Echoes each datagram in a new thread."""
 
 import socketserver
 
@@ -10,7 +10,7 @@ class Echo(socketserver.BaseRequestHandler):
 
 
 class Server(socketserver.ThreadingUDPServer):
-    daemon_threads = True  # Else it keeps a list of all threads.
+    daemon_threads = True  # Without it the server keeps a list of all threads.
 
 
 with Server(("127.0.0.1", 0), Echo) as server:

@@ -1,10 +1,10 @@
-"""A file of 1 GiB sent over TCP, TIMES over: the CPU time of the sender."""
+"""The CPU time of the sender of a file of 1 GiB over TCP, which is sent TIMES times a round."""
 
 import statistics
 import tempfile
 from functools import partial
 
-from bench import Arguments, Client, Workload, compare, pin_to_one_cpu
+from bench import Arguments, Client, Workload, compare, everyone, pin_to_one_cpu
 
 TIMES = 3
 
@@ -16,22 +16,11 @@ client = Client(arguments, "receive", count=mebibytes, scaled=False)
 arguments.results.mkdir(parents=True, exist_ok=True)
 with tempfile.NamedTemporaryFile(dir=arguments.results) as file:
     file.truncate(size)
-    while file.read(1 << 20):  # From here on its pages are in memory.
+    while file.read(1 << 20):  # Reading brings its pages into memory.
         pass
-    loads = client.loads(
-        {
-            contender: f"{prefix}_sendfile {file.name} {size}"
-            for contender, prefix in {
-                "C": "c",
-                "thinsock": "thinsock",
-                "asio": "asio",
-                "Poco": "poco",
-                "SFML": "sfml",
-                "Python": "python",
-            }.items()
-        },
-        cpu=True,
-    )
+    servers = {name: f"{program} {file.name} {size}"
+               for name, program in everyone("sendfile").items()}
+    loads = client.loads(servers, cpu=True)
 
     def sender(load):
         return statistics.mean(load()[1] for _ in range(TIMES))

@@ -1,4 +1,4 @@
-// The smallest client: connects, sends a message, and prints the answer.
+// The smallest client: it connects, sends a message, and prints the answer.
 #include <SFML/Network/IpAddress.hpp>
 #include <SFML/Network/TcpSocket.hpp>
 #include <cstdio>

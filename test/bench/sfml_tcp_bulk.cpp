@@ -1,4 +1,4 @@
-// BYTES to each connection, in writes of 64 KiB.
+// BYTES: sends that many to each connection, in writes of 64 KiB.
 #include <SFML/Network.hpp>
 #include <cstdlib>
 #include <iostream>

@@ -1,5 +1,5 @@
-// One connection after the other; [TIMEOUT] in seconds, for each call that may wait: SFML has it
-// for receiving only, by its SocketSelector.
+// [TIMEOUT]: echoes one connection after the other. The timeout, in seconds, is for each receive:
+// SFML's SocketSelector has none for sending.
 #include <SFML/Network.hpp>
 #include <cstdlib>
 #include <iostream>
@@ -10,7 +10,7 @@ int main(int argc, char** argv) {
   if (listener.listen(0) != sf::Socket::Done) return 1;
   std::cout << listener.getLocalPort() << std::endl;
   for (;;) {
-    sf::TcpSocket connection;  // TCP_NODELAY is SFML's default.
+    sf::TcpSocket connection;  // SFML sets TCP_NODELAY itself.
     if (listener.accept(connection) != sf::Socket::Done) return 1;
     sf::SocketSelector selector;
     selector.add(connection);

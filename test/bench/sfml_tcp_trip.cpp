@@ -1,5 +1,5 @@
-// PORT COUNT [TIMEOUT]: messages of 64 bytes there and back; the timeout in seconds, which SFML has
-// for receiving only, by its SocketSelector.
+// PORT COUNT [TIMEOUT]: sends so many messages of 64 bytes and receives each back. The timeout, in
+// seconds, is for each receive: SFML's SocketSelector has none for sending.
 #include <SFML/Network.hpp>
 #include <cstdlib>
 
@@ -7,7 +7,7 @@ int main(int argc, char** argv) {
   if (argc < 3) return 2;
   char message[64] = "";
   const sf::Time timeout = sf::seconds(argc > 3 ? static_cast<float>(std::atoi(argv[3])) : 0);
-  sf::TcpSocket socket;  // TCP_NODELAY is SFML's default.
+  sf::TcpSocket socket;  // SFML sets TCP_NODELAY itself.
   const auto port = static_cast<unsigned short>(std::atoi(argv[1]));
   if (socket.connect(sf::IpAddress::LocalHost, port) != sf::Socket::Done) return 1;
   sf::SocketSelector selector;

@@ -1,4 +1,4 @@
-// A thread for each connection.
+// Echoes each connection in a new thread.
 #include <SFML/Network.hpp>
 #include <iostream>
 #include <memory>

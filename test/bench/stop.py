@@ -1,16 +1,10 @@
-"""How long it takes to stop an idle server: until what served has returned and is joined."""
+"""How long it takes to stop an idle server: until its thread has ended and is joined."""
 
 import statistics
 
-from bench import Arguments, Workload, compare, output
+from functools import partial
 
-PROGRAMS = {
-    "C": "c_stop",
-    "thinsock": "thinsock_stop",
-    "asio": "asio_stop",
-    "Poco": "poco_stop",
-    "Python": "python_stop",
-}
+from bench import Arguments, Workload, compare, everyone, output
 
 arguments = Arguments()
 times = arguments.amount(20)
@@ -21,14 +15,12 @@ def stop(command):
     return statistics.median(took), max(took)
 
 
-commands = {name: arguments.command(program, times) for name, program in PROGRAMS.items()}
+programs = {name: f"{program} {times}" for name, program in everyone("stop").items()}
 compare(
     arguments,
     [
         Workload("stop", "Stopping an idle server, median", "µs", limit=200),
         Workload("stop_worst", "Stopping an idle server, worst", "µs", limit=1000, worst=True),
     ],
-    {
-        name: lambda command=command: stop(command) for name, command in commands.items() if command
-    },
+    {name: partial(stop, command) for name, command in arguments.commands(programs).items()},
 )

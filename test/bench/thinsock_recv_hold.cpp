@@ -1,4 +1,4 @@
-// A thread for each connection, which receives strings.
+// Echoes each connection in a thread that receives strings.
 #include <iostream>
 #include <string>
 

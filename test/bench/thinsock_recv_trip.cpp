@@ -1,4 +1,4 @@
-// PORT COUNT BUFSIZE: messages of 64 bytes there and back, each received by recv(BUFSIZE).
+// PORT COUNT BUFSIZE: sends so many messages of 64 bytes and receives each back with recv(BUFSIZE).
 #include <array>
 #include <cstdlib>
 

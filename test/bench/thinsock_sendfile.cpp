@@ -1,4 +1,4 @@
-// PATH BYTES to each connection.
+// PATH BYTES: sends so much of the file to each connection.
 #include <fcntl.h>
 
 #include <cstdlib>

@@ -1,4 +1,4 @@
-// How long it takes to stop an idle server: TIMES, in microseconds each.
+// TIMES: stops an idle server that often and prints the microseconds of each.
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
@@ -13,7 +13,7 @@ int main(int argc, char** argv) {
   thinsock::TCPServer server({"127.0.0.1", 0}, [](thinsock::RequestContext&) {});
   for (int i = 0; i < std::atoi(argv[1]); ++i) {
     std::thread serving([&] { server.serve_forever(); });
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // Until it waits.
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // It waits by then.
     const auto start = steady_clock::now();
     server.shutdown();
     serving.join();

@@ -1,4 +1,4 @@
-// One connection after the other; [TIMEOUT] in seconds, for each call.
+// [TIMEOUT]: echoes one connection after the other, with a timeout in seconds for each call.
 #include <array>
 #include <chrono>
 #include <cstdlib>

@@ -1,5 +1,6 @@
-// A thread for each connection.
+// [STACK]: echoes each connection in a thread, which has a stack of that many bytes.
 #include <array>
+#include <cstdlib>
 #include <iostream>
 
 #include "thinsock/socketserver.hpp"
@@ -13,8 +14,10 @@ struct Echo : thinsock::BaseRequestHandler {
   }
 };
 
-int main() {
-  thinsock::ThreadingTCPServer server({"0.0.0.0", 0}, thinsock::handler<Echo>);
+int main(int argc, char** argv) {
+  const std::size_t stack = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 0;
+  thinsock::ThreadingTCPServer server({"0.0.0.0", 0}, thinsock::handler<Echo>,
+                                      {.thread_stack_size = stack});
   std::cout << server.server_address.port() << std::endl;
   server.serve_forever();
 }

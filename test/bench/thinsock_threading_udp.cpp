@@ -1,4 +1,4 @@
-// A thread for each datagram.
+// Echoes each datagram in a thread.
 #include <iostream>
 
 #include "thinsock/socketserver.hpp"
