@@ -221,6 +221,7 @@ Address AddressLike::resolve(int family, int type, int proto, int flags) const {
 
 const Address& AddressLike::resolve_into(int family, int type, int proto, int flags,
                                          Address& storage) const {
+  if (kind_ == Kind::address && address_->family() == family) return *address_;
   if (empty()) throw std::invalid_argument("this call needs an address");
   const bool any_family = family == AF_UNSPEC;
   const bool broadcast = kind_ == Kind::host && text_ == "<broadcast>";

@@ -126,9 +126,8 @@ Result receive_message(const Socket& sk, Message& message, ListOf<MutableBuffer>
   header.msg_namelen = Address::capacity();
   // The kernel tells the whole length of datagrams only. Of a stream it would throw bytes away.
   const int tell = sk.type() == SOCK_STREAM ? 0 : MSG_TRUNC;
-  Deadline deadline(sk.gettimeout());
-  const Result size =
-      Transfer::receiving(header, flags | tell | MSG_CMSG_CLOEXEC).over(sk.fileno(), deadline);
+  const Result size = Transfer::receiving(header, flags | tell | MSG_CMSG_CLOEXEC)
+                          .over(sk.fileno(), sk.gettimeout());
   if (size < 0) return size;
   message = std::move(control).message(header.msg_controllen);
   sender.resize(header.msg_namelen);
@@ -156,8 +155,7 @@ std::size_t Socket::sendmsg(ListOf<ConstBuffer> buffers, ListOf<Ancillary> ancda
     header.msg_name = storage.data();
     header.msg_namelen = storage.size();
   }
-  Deadline deadline(timeout_);
-  return value_of(Transfer::sending(header, flags).over(fd_, deadline), "sendmsg", fd_);
+  return value_of(Transfer::sending(header, flags).over(fd_, timeout_), "sendmsg", fd_);
 }
 
 Message Socket::recvmsg(std::size_t bufsize, std::size_t ancbufsize, int flags) {

@@ -38,7 +38,7 @@ Result send_by_reading(int fd, int file, std::uint64_t offset, std::uint64_t cou
     if (got <= 0) return got;
     std::size_t gone;
     const ConstBuffer data(piece.get(), static_cast<std::size_t>(got));
-    const Result result = send_all(fd, data, 0, gone, deadline);
+    const Result result = send_rest(kNotMade, fd, data, 0, gone, deadline);
     sent += gone;
     if (result < 0) return result;
   }

@@ -19,8 +19,7 @@ constexpr std::size_t kSmallChunk = 2 * 1024;
 Result receive_by(char* chunk, std::size_t room, std::string& data, int flags, Address* sender,
                   int fd, Timeout timeout) {
   if (flags & MSG_TRUNC) std::memset(chunk, 0, room);  // The kernel counts more than it writes.
-  Deadline deadline(timeout);
-  const Result result = Transfer::receiving({chunk, room}, flags, sender).over(fd, deadline);
+  const Result result = Transfer::receiving({chunk, room}, flags, sender).over(fd, timeout);
   if (result > 0) data.assign(chunk, std::min(static_cast<std::size_t>(result), room));
   return result;
 }
@@ -60,43 +59,37 @@ void receive_all(int fd, MutableBuffer part, Deadline& deadline, std::size_t bef
 }  // namespace
 
 std::size_t Socket::send(ConstBuffer data, int flags) {
-  Deadline deadline(timeout_);
-  return value_of(Transfer::sending(data, flags).over(fd_, deadline), "send", fd_);
+  return value_of(Transfer::sending(data, flags).over(fd_, timeout_), "send", fd_);
 }
 
 std::size_t Socket::send(ConstBuffer data, int flags, std::error_code& error) noexcept {
-  Deadline deadline(timeout_);
-  return value_or_error(Transfer::sending(data, flags).over(fd_, deadline), error);
+  return value_or_error(Transfer::sending(data, flags).over(fd_, timeout_), error);
 }
 
 void Socket::sendall(ConstBuffer data, int flags) {
-  Deadline deadline(timeout_);
   std::size_t sent;
-  const Result result = send_all(fd_, data, flags, sent, deadline);
+  const Result result = send_all(fd_, data, flags, sent, timeout_);
   if (result < 0) fail(result, "sendall", fd_, sent);
 }
 
 std::size_t Socket::sendall(ConstBuffer data, int flags, std::error_code& error) noexcept {
-  Deadline deadline(timeout_);
   std::size_t sent;
-  error = code_of(send_all(fd_, data, flags, sent, deadline));
-  return sent;
+  error = code_of(send_all(fd_, data, flags, sent, timeout_));
+  return error ? sent : data.size();
 }
 
 std::size_t Socket::sendto(ConstBuffer data, int flags, AddressLike address) {
-  Deadline deadline(timeout_);
   Address storage;
   const Address& peer = address.resolve_into(family_, type_, 0, 0, storage);
   return static_cast<std::size_t>(
-      check(Transfer::sending(data, flags, &peer).over(fd_, deadline), "sendto", peer));
+      check(Transfer::sending(data, flags, &peer).over(fd_, timeout_), "sendto", peer));
 }
 
 std::size_t Socket::sendto(ConstBuffer data, int flags, AddressLike address,
                            std::error_code& error) try {
-  Deadline deadline(timeout_);
   Address storage;
   const Address& peer = address.resolve_into(family_, type_, 0, 0, storage);
-  return value_or_error(Transfer::sending(data, flags, &peer).over(fd_, deadline), error);
+  return value_or_error(Transfer::sending(data, flags, &peer).over(fd_, timeout_), error);
 } catch (const Error& unresolved) {
   error = unresolved.code();
   return 0;
@@ -112,15 +105,13 @@ std::string Socket::recv(std::size_t bufsize, int flags) {
 
 std::size_t Socket::recv_into(MutableBuffer buffer, int flags) {
   if (buffer.size() == 0) return 0;
-  Deadline deadline(timeout_);
-  return value_of(Transfer::receiving(buffer, flags).over(fd_, deadline), "recv_into", fd_);
+  return value_of(Transfer::receiving(buffer, flags).over(fd_, timeout_), "recv_into", fd_);
 }
 
 std::size_t Socket::recv_into(MutableBuffer buffer, int flags, std::error_code& error) noexcept {
   error.clear();
   if (buffer.size() == 0) return 0;
-  Deadline deadline(timeout_);
-  return value_or_error(Transfer::receiving(buffer, flags).over(fd_, deadline), error);
+  return value_or_error(Transfer::receiving(buffer, flags).over(fd_, timeout_), error);
 }
 
 std::string Socket::recv_exactly(std::size_t size) {
@@ -147,19 +138,17 @@ Datagram Socket::recvfrom(std::size_t bufsize, int flags) {
 }
 
 Received Socket::recvfrom_into(MutableBuffer buffer, int flags) {
-  Deadline deadline(timeout_);
   Received received;
   received.size =
-      value_of(Transfer::receiving(buffer, flags, &received.address).over(fd_, deadline),
+      value_of(Transfer::receiving(buffer, flags, &received.address).over(fd_, timeout_),
                "recvfrom_into", fd_);
   return received;
 }
 
 Received Socket::recvfrom_into(MutableBuffer buffer, int flags, std::error_code& error) noexcept {
-  Deadline deadline(timeout_);
   Received received;
   received.size = value_or_error(
-      Transfer::receiving(buffer, flags, &received.address).over(fd_, deadline), error);
+      Transfer::receiving(buffer, flags, &received.address).over(fd_, timeout_), error);
   return received;
 }
 

@@ -7,25 +7,26 @@
 namespace thinsock {
 
 // The slow way: there is something to wait for, a signal has come, or the transfer has failed.
-Result Transfer::resume(Result tried, int fd, Deadline& deadline) const noexcept {
+Result Transfer::resume(Transfer transfer, Result tried, int fd, Deadline& deadline) noexcept {
   Deadline no_wait(std::chrono::nanoseconds(0));
-  Deadline& end = flags_ & (MSG_DONTWAIT | MSG_ERRQUEUE) ? no_wait : deadline;
+  Deadline& end = transfer.flags_ & (MSG_DONTWAIT | MSG_ERRQUEUE) ? no_wait : deadline;
   if (const Result stop = interrupted(); stop < 0 && !end.at_once()) return stop;
-  const short events = sends_ ? POLLOUT : flags_ & MSG_OOB ? POLLPRI : POLLIN;
-  return resumed(
-      tried, [&] { return make(fd, deadline); }, fd, events, end, 0);
+  const short events = transfer.sends_ ? POLLOUT : transfer.flags_ & MSG_OOB ? POLLPRI : POLLIN;
+  const auto call = [&] { return transfer.make(fd, deadline.kernel_waits()); };
+  return resumed(tried, call, fd, events, end, 0);
 }
 
-Result send_rest(int fd, ConstBuffer data, int flags, std::size_t& sent,
+Result send_rest(Result tried, int fd, ConstBuffer data, int flags, std::size_t& sent,
                  Deadline& deadline) noexcept {
-  while (sent < data.size()) {
-    if (deadline.over()) return -ETIMEDOUT;
+  sent = 0;
+  for (;; tried = kNotMade) {
     const ConstBuffer rest(data.data() + sent, data.size() - sent);
-    const Result result = Transfer::sending(rest, flags).over(fd, deadline);
-    if (result < 0) return result;
-    sent += static_cast<std::size_t>(result);
+    if (tried < 0) tried = Transfer::resume(Transfer::sending(rest, flags), tried, fd, deadline);
+    if (tried < 0) return tried;
+    sent += static_cast<std::size_t>(tried);
+    if (sent == data.size()) return 0;
+    if (deadline.over()) return -ETIMEDOUT;
   }
-  return 0;
 }
 
 // A datagram may be as long as the caller says: what does not fit is lost. Pages that are never

@@ -11,19 +11,18 @@
 
 namespace thinsock {
 
+/// As the result of a first try: the call has yet to be made, as after a signal.
+constexpr Result kNotMade = -EINTR;
+
 /// What one send(2) or recv(2), or a relative of them, is asked to do.
 class Transfer {
  public:
   static Transfer sending(ConstBuffer data, int flags, const Address* to = nullptr) noexcept {
-    return {true,
-            const_cast<char*>(data.data()),
-            data.size(),
-            flags | MSG_NOSIGNAL,
-            const_cast<Address*>(to),
-            nullptr};
+    return {true,  const_cast<char*>(data.data()), data.size(),
+            flags, const_cast<Address*>(to),       nullptr};
   }
   static Transfer sending(msghdr& message, int flags) noexcept {
-    return {true, nullptr, 0, flags | MSG_NOSIGNAL, nullptr, &message};
+    return {true, nullptr, 0, flags, nullptr, &message};
   }
   /// `from` is set to the sender's address, or made empty.
   static Transfer receiving(MutableBuffer buffer, int flags, Address* from = nullptr) noexcept {
@@ -35,16 +34,25 @@ class Transfer {
 
   /// Makes the transfer, after waiting for the socket if that may be: how many bytes went. Where
   /// there is no need to wait, this costs the system call alone.
-  Result over(int fd, Deadline& deadline) const noexcept {
-    Result tried = -EINTR;  // In a scope it may have to end before the first try.
-    if (current_scope == nullptr) [[likely]] {
-      tried = result_of(make(fd, deadline));
-      if (tried >= 0) [[likely]]
-        return tried;
-    }
-    // A copy made here, so that the fast way keeps everything in registers.
-    return Transfer(sends_, data_, size_, flags_, peer_, message_).resume(tried, fd, deadline);
+  Result over(int fd, Timeout timeout) const noexcept {
+    const Result tried = first_try(fd, timeout);
+    if (tried >= 0) [[likely]]
+      return tried;
+    Deadline deadline(timeout);
+    return resume(*this, tried, fd, deadline);
   }
+  /// The same as one of several transfers that have a deadline together.
+  Result over(int fd, Deadline& deadline) const noexcept {
+    const Result tried = first_try(fd, deadline.timeout());
+    return tried >= 0 ? tried : resume(*this, tried, fd, deadline);
+  }
+
+  /// Makes the system call once, unless a scope may have to end it before that.
+  Result first_try(int fd, Timeout timeout) const noexcept {
+    return current_scope == nullptr ? result_of(make(fd, timeout == std::nullopt)) : kNotMade;
+  }
+  /// Goes on after a first try. By value, so that the fast way keeps a Transfer in registers.
+  static Result resume(Transfer transfer, Result tried, int fd, Deadline& deadline) noexcept;
 
  private:
   Transfer(bool sends, char* data, std::size_t size, int flags, Address* peer,
@@ -52,8 +60,10 @@ class Transfer {
       : data_(data), size_(size), peer_(peer), message_(message), flags_(flags), sends_(sends) {}
 
   // The system call.
-  long make(int fd, const Deadline& deadline) const noexcept {
-    const int flags = deadline.kernel_waits() ? flags_ : flags_ | MSG_DONTWAIT;
+  long make(int fd, bool may_block) const noexcept {
+    int flags = flags_;
+    if (sends_) flags |= MSG_NOSIGNAL;
+    if (!may_block) flags |= MSG_DONTWAIT;
     if (message_ != nullptr)
       return sends_ ? ::sendmsg(fd, message_, flags) : ::recvmsg(fd, message_, flags);
     if (peer_ == nullptr)
@@ -64,7 +74,6 @@ class Transfer {
     peer_->resize(received < 0 ? 0 : size);
     return received;
   }
-  Result resume(Result tried, int fd, Deadline& deadline) const noexcept;
 
   char* data_;
   std::size_t size_;
@@ -74,17 +83,18 @@ class Transfer {
   bool sends_;
 };
 
-/// Sends what is left of data behind the first `sent` bytes, and counts on.
-Result send_rest(int fd, ConstBuffer data, int flags, std::size_t& sent,
+/// Goes on with sending all of data after a first try, and counts in `sent` how much has gone.
+Result send_rest(Result tried, int fd, ConstBuffer data, int flags, std::size_t& sent,
                  Deadline& deadline) noexcept;
 
-/// Sends all of data, and says in `sent` how much has gone.
+/// Sends all of data. If that fails, `sent` says how much has gone.
 inline Result send_all(int fd, ConstBuffer data, int flags, std::size_t& sent,
-                       Deadline& deadline) noexcept {
-  const Result first = Transfer::sending(data, flags).over(fd, deadline);
-  sent = first < 0 ? 0 : static_cast<std::size_t>(first);
-  if (first < 0 || sent == data.size()) return first;
-  return send_rest(fd, data, flags, sent, deadline);
+                       Timeout timeout) noexcept {
+  const Result first = Transfer::sending(data, flags).first_try(fd, timeout);
+  if (first == static_cast<Result>(data.size())) [[likely]]
+    return first;
+  Deadline deadline(timeout);
+  return send_rest(first, fd, data, flags, sent, deadline);
 }
 
 /// The most that recv takes from a stream in one call.

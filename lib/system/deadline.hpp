@@ -19,6 +19,7 @@ class Deadline {
  public:
   explicit Deadline(Timeout timeout) noexcept : timeout_(timeout) {}
 
+  Timeout timeout() const noexcept { return timeout_; }
   bool never() const noexcept {
     return timeout_ == std::nullopt && (current_scope == nullptr || end_of_scopes() == INT64_MAX);
   }
