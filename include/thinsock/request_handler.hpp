@@ -15,6 +15,7 @@
 #include <istream>
 #include <memory>
 #include <ostream>
+#include <stop_token>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -55,6 +56,14 @@ class RequestContext {
   /// Sends all of data to the client: on a connection with sendall(), otherwise as one datagram
   /// that leaves from the address the request was sent to.
   void reply(ConstBuffer data) const;
+
+  /// Tells that the handler has nothing under way and waits for the client's next wish, as between
+  /// the requests of a kept-alive connection. When the server is told to end, it cuts such a
+  /// connection off at once, and the others at the end of shutdown_timeout.
+  void set_idle(bool idle = true) const noexcept;
+  /// Is stopped when the server cuts requests off, for a handler that waits for something else than
+  /// a socket: those calls end by themselves, with std::errc::operation_canceled.
+  std::stop_token stop_token() const noexcept;
 
  protected:
   // Lets a handler's constructor compile without naming this virtual base. It is never run, because

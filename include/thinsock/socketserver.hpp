@@ -60,11 +60,13 @@ struct ServerOptions {
   Timeout timeout = std::nullopt;          ///< How long handle_request waits for a request.
   Timeout idle_timeout = std::nullopt;     ///< A connection's own, for each call: one may drip on.
   Timeout request_timeout = std::nullopt;  ///< For all calls of a handler together, also the last.
-  /// How long requests may go on once serve_forever or server_close() ends them. Then connections
-  /// are shut down, which ends what is blocked on them, and children are killed. What a thread does
-  /// besides is waited for, however long, and so is one that answers a datagram. A server without a
-  /// mix-in is busy in its loop: server_close() of another thread cuts that off, and
-  /// request_shutdown() only if this is zero.
+  /// How long requests may go on once serve_forever or server_close() ends them; idle ones
+  /// (RequestContext::set_idle) end at once. Then they are cut off: children are killed; of
+  /// handlers in threads the connection is shut down, every call of theirs that blocks, on whatever
+  /// Socket, fails with std::errc::operation_canceled, and RequestContext::stop_token is stopped. A
+  /// handler that sleeps or computes all the same is waited for, however long. A server without a
+  /// mix-in answers in its loop: server_close() of another thread cuts that off, a CancelScope
+  /// around serve_forever does so without any grace, and request_shutdown() if this is zero.
   Timeout shutdown_timeout = std::nullopt;
   bool daemon_threads = false;  ///< No such grace for threads, as if it were zero.
   bool block_on_close = true;   ///< Else children are left to themselves in the end.
@@ -116,8 +118,9 @@ class BaseServer {
   virtual void shutdown_request(Request& request);
   virtual void close_request(Request& request);
   /// Called while the exception is being handled (std::current_exception). Prints it on one line to
-  /// standard error, but not that a client has gone (ECONNRESET, EPIPE, ENOTCONN). Failures to
-  /// accept are told here too, once, with an empty address.
+  /// standard error, but not that a client has gone (ECONNRESET, EPIPE, ENOTCONN) or that its
+  /// request was cut off (ECANCELED). Failures to accept are told here too, once, with an empty
+  /// address.
   virtual void handle_error(Request& request, const Address& client_address);
   virtual void handle_timeout() {}
   /// Refuses a client: at the limit, if options.refuse_at_limit. It may be told so,
@@ -144,6 +147,7 @@ class BaseServer {
 
  private:
   friend class RequestChildren;
+  friend class RequestContext;
   friend class RequestThreads;
   struct State;
   class Serving;

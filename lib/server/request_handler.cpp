@@ -6,6 +6,7 @@
 
 #include "../system/result.hpp"
 #include "packet_info.hpp"
+#include "state.hpp"
 
 namespace thinsock {
 
@@ -26,6 +27,14 @@ void RequestContext::reply(ConstBuffer data) const {
   } else {
     request.sendmsg({data}, {leaving_from(local_address)}, 0, client_address);
   }
+}
+
+void RequestContext::set_idle(bool idle) const noexcept {
+  if (Answering* answering = Answering::of_this_thread()) answering->set_idle(idle);
+}
+
+std::stop_token RequestContext::stop_token() const noexcept {
+  return server.state_->cut.get_token();
 }
 
 const RequestContext& RequestContext::unreachable() noexcept { std::terminate(); }

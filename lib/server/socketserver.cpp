@@ -52,6 +52,7 @@ class BaseServer::Serving {
     State::Asked before = State::Asked::stop;
     if (state_.doing == State::Doing::ended)
       state_.asked.compare_exchange_strong(before, State::Asked::nothing);
+    if (!state_.is_asked_to_end()) state_.requests_end = Answering::Ends::when_answered;
     if (state_.process != ::getpid()) {  // After a fork they would wake the parent.
       state_.process = ::getpid();
       state_.bell.part_from_parent();
@@ -124,8 +125,10 @@ void BaseServer::shutdown() {
 
 void BaseServer::request_shutdown() noexcept {
   const ErrnoKept errno_kept;
+  const bool at_once = options.shutdown_timeout == nanoseconds(0);
+  state_->requests_end = at_once ? Answering::Ends::now : Answering::Ends::when_idle;
   state_->stop();
-  if (options.shutdown_timeout == nanoseconds(0) && state_->current.try_cut()) ++state_->cut_off;
+  state_->cut_off += state_->current.try_must_end(state_->requests_end);
 }
 
 std::size_t BaseServer::server_close() {
@@ -135,9 +138,13 @@ std::size_t BaseServer::server_close() {
   const OutOfScope out_of_scope;
   std::unique_lock lock(state.mutex);
   const auto over = [&] { return !state.serving(); };
+  state.cut_off += state.current.must_end(Answering::Ends::when_idle);
   if (!state.changed.wait_until(lock, moment_after(options.shutdown_timeout), over)) {
-    state.overdue = true;
-    state.cut_off += state.current.cut();
+    state.requests_end = Answering::Ends::now;
+    state.cut_off += state.current.must_end(Answering::Ends::now);
+    lock.unlock();
+    state.cut.request_stop();
+    lock.lock();
     state.changed.wait(lock, over);
   }
   state.doing = State::Doing::draining;
@@ -293,9 +300,7 @@ void BaseServer::process_request(Request& request, const Address& client_address
   {
     state.current.begin(request, client_address);
     const End end{state.current};
-    // What is to cut off this request may have come before it began.
-    const bool stopped = state.is_asked_to_end() && options.shutdown_timeout == nanoseconds(0);
-    if ((stopped || state.overdue) && state.current.cut()) ++state.cut_off;
+    state.cut_off += state.current.must_end(state.requests_end);
     finish_request(request, client_address);
   }
   shutdown_request(request);
@@ -324,7 +329,7 @@ void BaseServer::handle_error(Request&, const Address& client_address) {
   } catch (const Error& error) {
     const std::error_code& code = error.code();
     if (code == std::errc::connection_reset || code == std::errc::broken_pipe ||
-        code == std::errc::not_connected)
+        code == std::errc::not_connected || code == std::errc::operation_canceled)
       return;
     text = error.what();
   } catch (const std::exception& error) {

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <typeinfo>
 
 #include "../system/bell.hpp"
@@ -28,12 +29,15 @@ struct BaseServer::State {
   /// (ready), and for none if one has ended.
   enum class Doing : unsigned char { ready, taking, draining, ended };
 
-  explicit State(BaseServer& server) : threads(server), children(server) {}
+  explicit State(BaseServer& server) : threads(server), children(server) {
+    check(bell.open(), "eventfd");
+    door.emplace(bell);
+  }
 
   static_assert(std::atomic<Asked>::is_always_lock_free);
   std::atomic<Asked> asked = Asked::nothing;
   Bell bell;  // Rings when something is asked.
-  std::optional<Door> door{bell};
+  std::optional<Door> door;
   pid_t process = ::getpid();  // Whose bell and door these are.
 
   std::mutex mutex;
@@ -42,10 +46,12 @@ struct BaseServer::State {
   /// The class that serves, while its requests may run: the guard against destroying it too early.
   const std::type_info* in_use_as = nullptr;
 
-  Answering current;                  // What the loop itself answers.
-  bool failing = false;               // The last attempt to get a request has failed.
-  bool trouble = false;               // The listener is ready, but not readable.
-  std::atomic<bool> overdue = false;  // The loop's request is cut off as it begins.
+  Answering current;     // What the loop itself answers.
+  bool failing = false;  // The last attempt to get a request has failed.
+  bool trouble = false;  // The listener is ready, but not readable.
+  /// When requests that begin now have to end.
+  std::atomic<Answering::Ends> requests_end = Answering::Ends::when_answered;
+  std::stop_source cut;  // Stopped when requests are cut off.
   std::atomic<std::size_t> cut_off = 0;
   RequestThreads threads;
   RequestChildren children;

@@ -132,9 +132,8 @@ void RequestThreads::work() noexcept {
   std::unique_lock lock(mutex_);
   worker.next = std::exchange(workers_, &worker);
   while (next_job(worker.job, lock)) {
-    const bool overdue = overdue_;
     lock.unlock();
-    answer(worker, overdue);
+    answer(worker);
     lock.lock();
     ++at_door_;
     if (--under_way_ == 0) changed_.notify_all();
@@ -210,10 +209,11 @@ void RequestThreads::open_door() noexcept {
   server_.state_->bell.ring();
 }
 
-void RequestThreads::answer(Worker& worker, bool overdue) noexcept {
+void RequestThreads::answer(Worker& worker) noexcept {
+  BaseServer::State& state = *server_.state_;
   Job& job = worker.job;
   worker.answering.begin(job.request, job.client_address);
-  if (overdue) server_.state_->cut_off += worker.answering.cut();
+  state.cut_off += worker.answering.must_end(state.requests_end);
   server_.finish_or_report(job.request, job.client_address);
   worker.answering.end();
   server_.shutdown_or_report(job.request, job.client_address);
@@ -232,19 +232,31 @@ void RequestThreads::leave(Worker& worker, std::unique_lock<std::mutex>& lock) n
   if (before) ::pthread_join(*before, nullptr);
 }
 
+// Tells all requests, also those that are about to begin, and returns how many this cut off.
+std::size_t RequestThreads::must_end(Answering::Ends when) noexcept {
+  server_.state_->requests_end = when;
+  std::size_t cut_off = 0;
+  for (Worker* worker = workers_; worker != nullptr; worker = worker->next) {
+    cut_off += worker->answering.must_end(when);
+  }
+  return cut_off;
+}
+
 std::size_t RequestThreads::finish(Timeout grace) {
   const auto end =
       moment_after(server_.options.daemon_threads ? Timeout(std::chrono::seconds(0)) : grace);
-  std::size_t cut_off = 0;
+  BaseServer::State& state = *server_.state_;
   std::unique_lock lock(mutex_);
+  std::size_t cut_off = must_end(Answering::Ends::when_idle);
   if (!changed_.wait_until(lock, end, [&] { return under_way_ == 0; })) {
-    overdue_ = true;
-    for (Worker* worker = workers_; worker != nullptr; worker = worker->next) {
-      cut_off += worker->answering.cut();
-    }
+    cut_off = must_end(Answering::Ends::now);
+    lock.unlock();
+    state.cut.request_stop();  // Which calls functions of the handlers.
+    lock.lock();
   }
   changed_.wait(lock, [&] { return alive_ == 0; });
-  overdue_ = unwaited_ = false;
+  unwaited_ = false;
+  if (state.cut.stop_requested()) state.cut = std::stop_source();
   const auto last = std::exchange(last_, std::nullopt);
   lock.unlock();
   if (last) ::pthread_join(*last, nullptr);

@@ -54,7 +54,8 @@ class RequestThreads {
   bool take(Job& job, bool readable) noexcept;
   void let_next_through() noexcept;
   void open_door() noexcept;
-  void answer(Worker& worker, bool overdue) noexcept;
+  void answer(Worker& worker) noexcept;
+  std::size_t must_end(Answering::Ends when) noexcept;
   void leave(Worker& worker, std::unique_lock<std::mutex>& lock) noexcept;
   bool goes_on() noexcept;
   bool room() const noexcept;
@@ -64,9 +65,8 @@ class RequestThreads {
   std::mutex hooks_mutex_;  // Of the one thread that calls the hooks; locked before the other.
   std::mutex mutex_;        // All that follows.
   std::condition_variable changed_;
-  bool taking_ = false;   // Threads wait at the door.
-  bool shut_ = false;     // The door is shut for want of room.
-  bool overdue_ = false;  // Requests are cut off as they begin.
+  bool taking_ = false;  // Threads wait at the door.
+  bool shut_ = false;    // The door is shut for want of room.
   bool unwaited_ = false;
   std::size_t at_door_ = 0;        // Threads that wait there, or are on the way.
   std::size_t under_way_ = 0;      // Requests.

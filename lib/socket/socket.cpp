@@ -58,7 +58,7 @@ Result connect_to(const Address& peer, int fd, Deadline& deadline) noexcept {
 // There is no MSG_DONTWAIT for connect(2) and accept(2).
 Result connect_within(Timeout timeout, const Address& peer, int fd) noexcept {
   Deadline deadline(timeout);
-  if (deadline.kernel_waits()) return connect_to(peer, fd, deadline);
+  if (deadline.kernel_waits(fd)) return connect_to(peer, fd, deadline);
   if (const Result set = set_nonblocking(fd, true); set < 0) return set;
   const Result result = connect_to(peer, fd, deadline);
   if (!deadline.at_once()) set_nonblocking(fd, false);
@@ -143,7 +143,7 @@ Accepted Socket::accept(std::error_code& error) noexcept {
   Accepted accepted{Socket(-1, family_, type_, getdefaulttimeout()), Address()};
   Deadline deadline(timeout_);
   // Set anew every time: another process, or another Socket for this listener, may have changed it.
-  const bool bounded = !deadline.kernel_waits() && !deadline.at_once();
+  const bool bounded = !deadline.kernel_waits(fd_) && !deadline.at_once();
   Result fd = bounded ? set_nonblocking(fd_, true) : 0;
   if (fd == 0) {
     const bool nonblocking = accepted.socket.timeout_ == kNow;

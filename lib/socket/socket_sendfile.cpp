@@ -30,7 +30,7 @@ Result send_by_reading(int fd, int file, std::uint64_t offset, std::uint64_t cou
                        std::uint64_t& sent, Deadline& deadline) {
   const auto piece = std::make_unique_for_overwrite<char[]>(kPiece);
   while (sent < count) {
-    if (!deadline.kernel_waits()) {
+    if (!deadline.kernel_waits(file)) {
       if (const Result ready = wait(file, POLLIN, deadline); ready < 0) return ready;
     }
     const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(count - sent, kPiece));
@@ -52,7 +52,7 @@ std::size_t Socket::sendfile(int fd, std::uint64_t offset, std::optional<std::ui
   if (!getblocking()) throw std::invalid_argument("sendfile needs a blocking socket");
   const std::uint64_t size = count.value_or(INT64_MAX);
   Deadline deadline(timeout_);
-  const bool bounded = !deadline.kernel_waits();  // There is no MSG_DONTWAIT for sendfile(2).
+  const bool bounded = !deadline.kernel_waits(fd_);  // There is no MSG_DONTWAIT for sendfile(2).
   std::uint64_t sent = 0;
   Result result = bounded ? set_nonblocking(fd_, true) : 0;
   if (result == 0) result = send_file(fd_, fd, offset, size, sent, deadline);

@@ -40,7 +40,7 @@ Result receive_string(std::size_t room, auto&&... how) {
 // there.
 void receive_all(int fd, MutableBuffer part, Deadline& deadline, std::size_t before,
                  std::size_t size) {
-  const int flags = deadline.kernel_waits() ? MSG_WAITALL : 0;
+  const int flags = deadline.kernel_waits(fd) ? MSG_WAITALL : 0;
   for (std::size_t done = 0; done < part.size();) {
     const MutableBuffer rest(part.data() + done, part.size() - done);
     const Result result = Transfer::receiving(rest, flags).over(fd, deadline);

@@ -12,7 +12,7 @@ Result Transfer::resume(Transfer transfer, Result tried, int fd, Deadline& deadl
   Deadline& end = transfer.flags_ & (MSG_DONTWAIT | MSG_ERRQUEUE) ? no_wait : deadline;
   if (const Result stop = interrupted(); stop < 0 && !end.at_once()) return stop;
   const short events = transfer.sends_ ? POLLOUT : transfer.flags_ & MSG_OOB ? POLLPRI : POLLIN;
-  const auto call = [&] { return transfer.make(fd, deadline.kernel_waits()); };
+  const auto call = [&] { return transfer.make(fd, deadline.kernel_waits(fd)); };
   return resumed(tried, call, fd, events, end, 0);
 }
 

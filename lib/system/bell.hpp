@@ -1,28 +1,34 @@
 // A descriptor by which one thread, or a signal handler, ends the waiting of another.
 #pragma once
 
-#include "thinsock/descriptor.hpp"
+#include <atomic>
+
+#include "result.hpp"
 
 namespace thinsock {
 
-/// poll finds fileno() readable from ring() until silence(). Ringing is async-signal-safe.
+/// Once it is open, poll finds fileno() readable from ring() until silence().
 class Bell {
  public:
-  /// Throws an Error if the system has no descriptor to give.
-  Bell();
+  Bell() noexcept = default;
+  Bell(const Bell&) = delete;
+  ~Bell() { close(); }
 
-  int fileno() const noexcept { return descriptor_.fileno(); }
+  /// Does nothing if it is open. Fails if the system has no descriptor to give.
+  Result open() noexcept;
+  /// Ringing a closed bell has no effect.
+  void close() noexcept;
+  int fileno() const noexcept { return fd_; }
+  /// Async-signal-safe.
   void ring() const noexcept;
   void silence() const noexcept;
 
   /// After a fork both processes have the same bell. This gives the calling process a bell of its
   /// own under the same descriptor. Async-signal-safe.
   void part_from_parent() const noexcept;
-  /// Ringing has no effect from here on.
-  void close() noexcept { descriptor_.close(); }
 
  private:
-  Descriptor descriptor_;
+  std::atomic<int> fd_ = -1;
 };
 
 }  // namespace thinsock

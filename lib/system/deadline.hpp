@@ -23,10 +23,8 @@ class Deadline {
   bool never() const noexcept {
     return timeout_ == std::nullopt && (current_scope == nullptr || end_of_scopes() == INT64_MAX);
   }
-  /// Whether the kernel may do the waiting, because nothing but the call itself can end it.
-  bool kernel_waits() const noexcept {
-    return timeout_ == std::nullopt && current_scope == nullptr;
-  }
+  /// Whether the kernel may wait for the descriptor, because nothing but the call itself can end.
+  bool kernel_waits(int fd) const noexcept { return timeout_ == std::nullopt && !scopes_end(fd); }
   /// Whether the call may not wait at all: its socket is non-blocking.
   bool at_once() const noexcept { return timeout_ == std::chrono::nanoseconds(0); }
   /// Starts the deadline, unless it has started or never ends.

@@ -4,6 +4,7 @@
 #include "bell.hpp"
 #include "deadline.hpp"
 #include "result.hpp"
+#include "thinsock/descriptor.hpp"
 
 namespace thinsock {
 

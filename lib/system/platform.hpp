@@ -18,7 +18,7 @@ std::pair<Descriptor, Descriptor> open_socketpair(int family, int type, int prot
 int accept_once(int fd, Address& peer, bool nonblocking) noexcept;
 
 /// sendfile(2) until count bytes are sent, or the file ends: 0. Never raises SIGPIPE. The socket
-/// must be non-blocking unless deadline.kernel_waits().
+/// must be non-blocking unless deadline.kernel_waits(fd).
 Result send_file(int fd, int file, std::uint64_t offset, std::uint64_t count, std::uint64_t& sent,
                  Deadline& deadline) noexcept;
 

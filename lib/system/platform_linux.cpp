@@ -76,7 +76,7 @@ int accept_once(int fd, Address& peer, bool nonblocking) noexcept {
 Result send_file(int fd, int file, std::uint64_t offset, std::uint64_t count, std::uint64_t& sent,
                  Deadline& deadline) noexcept {
   // What the kernel takes at most in one call; less where the call must come back in time.
-  const std::uint64_t most = deadline.kernel_waits() ? 0x7ffff000 : 4 << 20;
+  const std::uint64_t most = deadline.kernel_waits(fd) ? 0x7ffff000 : 4 << 20;
   const SigpipeHeldBack held_back;
   Result result = 1;
   while (sent < count && result > 0) {
@@ -103,23 +103,30 @@ Descriptor open_child(int pid) noexcept {
   return Descriptor(fd < 0 ? -1 : static_cast<int>(fd));
 }
 
-Bell::Bell()
-    : descriptor_(static_cast<int>(
-          check(once([] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }), "eventfd"))) {}
+Result Bell::open() noexcept {
+  if (fd_ != -1) return 0;
+  const Result fd = once([] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); });
+  if (fd >= 0) fd_ = static_cast<int>(fd);
+  return fd;
+}
+
+void Bell::close() noexcept {
+  if (const int fd = fd_.exchange(-1); fd != -1) close_descriptor(fd);
+}
 
 void Bell::ring() const noexcept {
-  once([&] { return ::eventfd_write(fileno(), 1); });
+  if (fd_ != -1) once([&] { return ::eventfd_write(fd_, 1); });
 }
 
 void Bell::silence() const noexcept {
   eventfd_t count;
-  once([&] { return ::eventfd_read(fileno(), &count); });
+  once([&] { return ::eventfd_read(fd_, &count); });
 }
 
 void Bell::part_from_parent() const noexcept {
-  const Result own = once([] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); });
+  const Result own = fd_ == -1 ? -1 : once([] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); });
   if (own < 0) return;
-  once([&] { return ::dup3(static_cast<int>(own), fileno(), O_CLOEXEC); });
+  once([&] { return ::dup3(static_cast<int>(own), fd_, O_CLOEXEC); });
   close_descriptor(static_cast<int>(own));
 }
 

@@ -1,5 +1,7 @@
 #include "scope.hpp"
 
+#include <pthread.h>
+
 #include <algorithm>
 
 #include "deadline.hpp"
@@ -7,7 +9,43 @@
 namespace thinsock {
 
 constinit thread_local Scope* current_scope = nullptr;
-constinit thread_local const Bell* scope_bell = nullptr;
+
+namespace {
+
+// All scopes of a thread share a bell. Each scope has been entered after its thread's bell was
+// made, so no scope outlives the bell.
+Bell& bell_of_this_thread() noexcept {
+  static thread_local Bell bell;
+  return bell;
+}
+
+// The child process goes on in the scopes of the thread that forked, with a bell of its own.
+void part_in_child() noexcept {
+  if (current_scope != nullptr) bell_of_this_thread().part_from_parent();
+}
+
+}  // namespace
+
+void Scope::enter(bool can_be_stopped) noexcept {
+  static const int registered = ::pthread_atfork(nullptr, nullptr, part_in_child);
+  (void)registered;
+  bell = can_be_stopped ? &bell_of_this_thread() : nullptr;
+  stopped = false;
+  outer = std::exchange(current_scope, this);
+}
+
+void Scope::leave() noexcept {
+  Scope** link = &current_scope;
+  while (*link != nullptr && *link != this) link = &(*link)->outer;
+  if (*link == this) *link = outer;
+}
+
+bool scopes_end(int fd) noexcept {
+  if (current_scope == nullptr) return false;
+  const bool only_one = current_scope->outer == nullptr;
+  const Socket* connection = current_scope->connection;
+  return !(only_one && connection != nullptr && connection->fileno() == fd);
+}
 
 std::int64_t end_of_scopes() noexcept {
   std::int64_t end = INT64_MAX;
@@ -23,6 +61,14 @@ Result interruption() noexcept {
   }
   const std::int64_t end = end_of_scopes();
   return end != INT64_MAX && now() >= end ? -ETIMEDOUT : 0;
+}
+
+Bell* bell_of_scopes() noexcept {
+  const Scope* scope = current_scope;
+  while (scope != nullptr && scope->bell == nullptr) scope = scope->outer;
+  if (scope == nullptr) return nullptr;
+  scope->bell->open();
+  return scope->bell;
 }
 
 }  // namespace thinsock

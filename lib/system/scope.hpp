@@ -1,4 +1,4 @@
-// The cancel scopes that a thread is in: what can end its calls early (cancel.hpp).
+// The scopes that a thread is in: what can end its calls early (cancel.hpp).
 #pragma once
 
 #include <atomic>
@@ -6,23 +6,35 @@
 #include <utility>
 
 #include "bell.hpp"
-#include "result.hpp"
+#include "thinsock/socket.hpp"
 
 namespace thinsock {
 
-/// One scope, in the list of those that its thread is in. It ends calls once it is stopped, by any
-/// thread, or at its end, by the time.
+/// One scope, in the list of those that its thread is in. It ends calls once it is stopped, or at
+/// its end, by the time.
 struct Scope {
-  std::int64_t end;                   // In nanoseconds of the steady clock; INT64_MAX is never.
-  std::atomic<bool> stopped = false;  // Set before the thread's bell rings.
+  std::int64_t end = INT64_MAX;  // In nanoseconds of the steady clock; INT64_MAX is never.
+  /// A connection that whoever stops the scope shuts down, too. So the kernel may wait for it.
+  const Socket* connection = nullptr;
+  std::atomic<bool> stopped = false;
   Scope* outer = nullptr;
+  Bell* bell = nullptr;  // Its thread's; null if nobody can stop the scope.
+
+  /// From enter to leave the scope is one of the calling thread's. Scopes may leave in any order.
+  void enter(bool can_be_stopped) noexcept;
+  void leave() noexcept;
+  /// Ends what is blocked. For any thread, and for signal handlers.
+  void stop() noexcept {
+    stopped = true;
+    bell->ring();
+  }
 };
 
 /// The innermost scope of this thread, or null if there is none.
 extern constinit thread_local Scope* current_scope [[gnu::tls_model("initial-exec")]];
 
-/// What rings when a scope of this thread is stopped; null if no scope of it ever could be.
-extern constinit thread_local const Bell* scope_bell [[gnu::tls_model("initial-exec")]];
+/// Whether the scopes of this thread can end a call on this descriptor.
+bool scopes_end(int fd) noexcept;
 
 /// The earliest end of this thread's scopes.
 std::int64_t end_of_scopes() noexcept;
@@ -30,6 +42,10 @@ std::int64_t end_of_scopes() noexcept;
 /// Why a call of this thread may not wait any longer: -ECANCELED, -ETIMEDOUT, or 0 if it may.
 Result interruption() noexcept;
 inline Result interrupted() noexcept { return current_scope == nullptr ? 0 : interruption(); }
+
+/// What rings when a scope of this thread is stopped, open unless the system has no descriptor to
+/// give; null if none can be stopped. The caller has to look for interrupted() afterwards.
+Bell* bell_of_scopes() noexcept;
 
 /// Keeps this thread's scopes from ending calls.
 class OutOfScope {

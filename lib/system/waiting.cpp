@@ -5,6 +5,7 @@
 #include <algorithm>
 
 using std::chrono::nanoseconds;
+using std::chrono::seconds;
 
 namespace thinsock {
 
@@ -23,25 +24,24 @@ Result wait(int fd, short events, Deadline& deadline) noexcept {
 }
 
 Result wait_any(pollfd* entries, std::size_t count, Deadline& deadline) noexcept {
-  const bool can_be_stopped = current_scope != nullptr && scope_bell != nullptr;
+  const bool can_be_stopped = count > 1 || scopes_end(entries[0].fd);
+  const Bell* bell = can_be_stopped ? bell_of_scopes() : nullptr;
   pollfd& stop_entry = entries[count];
-  if (can_be_stopped) stop_entry = {scope_bell->fileno(), POLLIN, 0};
+  stop_entry = {bell ? bell->fileno() : -1, POLLIN, 0};  // poll passes over -1.
+  // Without a bell, this thread looks for a stop again and again.
+  const nanoseconds step = bell && stop_entry.fd == -1 ? kLongestStep : nanoseconds::max();
   for (;;) {
-    timespec left{};
-    if (!deadline.never()) {
-      const nanoseconds remaining = deadline.remaining();
-      left.tv_sec = remaining / std::chrono::seconds(1);
-      left.tv_nsec = (remaining % std::chrono::seconds(1)).count();
-    }
-    const Result ready = once([&] {
-      return ::ppoll(entries, count + can_be_stopped, deadline.never() ? nullptr : &left, nullptr);
-    });
     if (const Result stop = interrupted(); stop < 0) return stop;
-    if (ready == 0) return -ETIMEDOUT;
+    const nanoseconds left = std::min(deadline.remaining(), step);
+    const timespec time{left / seconds(1), (left % seconds(1)).count()};
+    const Result ready = once([&] {
+      return ::ppoll(entries, count + 1, left == nanoseconds::max() ? nullptr : &time, nullptr);
+    });
+    if (ready == 0 && left < step) return -ETIMEDOUT;
     if (ready < 0 && ready != -EINTR) return ready;
-    // The bell is a former scope's, or rang for a process that has a copy of it.
-    const bool rang = ready > 0 && can_be_stopped && stop_entry.revents != 0;
-    if (rang) scope_bell->silence();
+    // The bell may have rung for a former scope, or for a process that has a copy of it.
+    const bool rang = ready > 0 && stop_entry.revents != 0;
+    if (rang) bell->silence();
     if (ready > rang) return 0;
   }
 }

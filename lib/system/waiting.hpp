@@ -42,7 +42,7 @@ class Retry {
 /// Goes on with a call whose first try has had this result: makes it again after a signal, and
 /// whenever its descriptor is ready, until it has another answer than EAGAIN. This is the one way
 /// of every byte and connection that has to wait. The call itself must not block, unless
-/// deadline.kernel_waits(). `at_end` is the answer once the descriptor has hung up.
+/// deadline.kernel_waits(fd). `at_end` is the answer once the descriptor has hung up.
 template <class Call>
 Result resumed(Result result, const Call& call, int fd, short events, Deadline& deadline,
                Result at_end = -EINVAL) noexcept {
