@@ -112,6 +112,7 @@ TEST_CASE("one thread serves at a time", "[socketserver][serve_forever]") {
   Serving serving(server);
   REQUIRE(answer_to(client_of(server), "abc") == "abc");
   REQUIRE(code_of([&] { server.handle_request(); }) == errc::device_or_resource_busy);
+  CHECK_THROWS_WITH(server.serve_forever(), Catch::Contains("another thread serves"));
 }
 
 TEST_CASE("a closed server serves nobody", "[socketserver][server_close]") {

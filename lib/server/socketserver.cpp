@@ -46,8 +46,9 @@ class BaseServer::Serving {
   Serving(BaseServer& server, bool for_ever)
       : server_(server), state_(*server.state_), for_ever_(for_ever) {
     const std::lock_guard lock(state_.mutex);
-    if (state_.asked == State::Asked::close && !for_ever) fail(code_of(-EBADF), "handle_request");
-    if (state_.serving()) fail(code_of(-EBUSY), for_ever ? "serve_forever" : "handle_request");
+    const std::string operation = for_ever ? "serve_forever" : "handle_request";
+    if (state_.asked == State::Asked::close && !for_ever) fail(code_of(-EBADF), operation);
+    if (state_.serving()) fail(code_of(-EBUSY), operation + ": another thread serves");
     // A stop that was asked for after the last serve_forever had nothing to end.
     State::Asked before = State::Asked::stop;
     if (state_.doing == State::Doing::ended)
@@ -322,7 +323,7 @@ void BaseServer::shutdown_request(Request& request) {
 
 void BaseServer::close_request(Request& request) { request.socket.close(); }
 
-void BaseServer::handle_error(Request&, const Address& client_address) {
+void BaseServer::handle_error(Request&, const Address& client_address) try {
   std::string text = "an exception that is not a std::exception";
   try {
     throw;
@@ -339,6 +340,8 @@ void BaseServer::handle_error(Request&, const Address& client_address) {
   const std::string who = client_address.str();
   if (text.find(who) == text.npos) text = who + ": " + text;
   std::fputs(("socketserver: " + text + '\n').c_str(), stderr);
+} catch (const std::bad_alloc&) {  // The last resort needs no memory.
+  std::fputs("socketserver: no memory\n", stderr);
 }
 
 // The two halves of a request in a thread or process of its own, where nobody could catch what
