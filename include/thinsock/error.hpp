@@ -1,7 +1,8 @@
 // thinsock/error.hpp - the exceptions that failing calls throw.
 //
-// A call that the system refuses throws an Error. Its what() names the operation and the address
-// ("connect 127.0.0.1:9: Connection refused"); programs compare its code() with std::errc.
+// A call that the system refuses throws an Error. Its what() names the operation and the peer, also
+// after a reset ("recv 10.0.0.7:9: Connection reset by peer"); a listener, or a datagram socket
+// without a peer, is named by its own address. Programs compare its code() with std::errc.
 // A mistake of the caller is found before any system call and throws no Error, but
 // std::invalid_argument (a negative timeout, a NUL in a host) or std::out_of_range (port 65536).
 #pragma once

@@ -155,7 +155,7 @@ std::size_t Socket::sendmsg(ListOf<ConstBuffer> buffers, ListOf<Ancillary> ancda
     header.msg_name = storage.data();
     header.msg_namelen = storage.size();
   }
-  return value_of(Transfer::sending(header, flags).over(fd_, timeout_), "sendmsg", fd_);
+  return value_of(Transfer::sending(header, flags).over(fd_, timeout_), "sendmsg", *this);
 }
 
 Message Socket::recvmsg(std::size_t bufsize, std::size_t ancbufsize, int flags) {
@@ -169,7 +169,7 @@ Message Socket::recvmsg(std::size_t bufsize, std::size_t ancbufsize, int flags) 
 
 Message Socket::recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags) {
   Message message;
-  value_of(receive_message(*this, message, buffers, ancbufsize, flags), "recvmsg", fd_);
+  value_of(receive_message(*this, message, buffers, ancbufsize, flags), "recvmsg", *this);
   return message;
 }
 

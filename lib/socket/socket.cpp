@@ -135,7 +135,7 @@ void Socket::listen(int backlog) {
 Accepted Socket::accept() {
   std::error_code error;
   Accepted accepted = accept(error);
-  if (error) fail(-error.value(), "accept", fd_);
+  if (error) fail(error, "accept", *this);
   return accepted;
 }
 
@@ -225,7 +225,7 @@ void Socket::set_inheritable(bool inheritable) {
 }
 
 void Socket::shutdown(int how) {
-  value_of(once([&] { return ::shutdown(fd_, how); }), "shutdown", fd_);
+  value_of(once([&] { return ::shutdown(fd_, how); }), "shutdown", *this);
 }
 
 void Socket::close() {

@@ -60,7 +60,7 @@ std::size_t Socket::sendfile(int fd, std::uint64_t offset, std::optional<std::ui
   if (sent == 0 && refused(result)) {
     result = send_by_reading(fd_, fd, offset, size, sent, deadline);
   }
-  if (result < 0) fail(result, "sendfile", fd_, sent);
+  if (result < 0) fail(code_of(result), "sendfile", *this, sent);
   return sent;
 }
 

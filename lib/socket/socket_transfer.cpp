@@ -38,28 +38,29 @@ Result receive_string(std::size_t room, auto&&... how) {
 
 // Receives one part of what recv_exactly is to receive: of `size` bytes the first `before` are
 // there.
-void receive_all(int fd, MutableBuffer part, Deadline& deadline, std::size_t before,
+void receive_all(const Socket& sk, MutableBuffer part, Deadline& deadline, std::size_t before,
                  std::size_t size) {
   const int flags = deadline.kernel_waits(fd) ? MSG_WAITALL : 0;
   for (std::size_t done = 0; done < part.size();) {
     const MutableBuffer rest(part.data() + done, part.size() - done);
-    const Result result = Transfer::receiving(rest, flags).over(fd, deadline);
-    if (result < 0) fail(result, "recv_exactly", fd, before + done);
+    const Result result = Transfer::receiving(rest, flags).over(sk.fileno(), deadline);
+    if (result < 0) fail(code_of(result), "recv_exactly", sk, before + done);
     if (result == 0) {
       throw EOFError({ENODATA, std::system_category()},
-                     with_name_of(fd, "recv_exactly") + ": closed by the peer after " +
+                     with_name_of(sk, "recv_exactly") + ": closed by the peer after " +
                          std::to_string(before + done) + " of " + std::to_string(size) + " bytes",
                      before + done);
     }
     done += static_cast<std::size_t>(result);
-    if (done < part.size() && deadline.over()) fail(-ETIMEDOUT, "recv_exactly", fd, before + done);
+    if (done < part.size() && deadline.over())
+      fail(code_of(-ETIMEDOUT), "recv_exactly", sk, before + done);
   }
 }
 
 }  // namespace
 
 std::size_t Socket::send(ConstBuffer data, int flags) {
-  return value_of(Transfer::sending(data, flags).over(fd_, timeout_), "send", fd_);
+  return value_of(Transfer::sending(data, flags).over(fd_, timeout_), "send", *this);
 }
 
 std::size_t Socket::send(ConstBuffer data, int flags, std::error_code& error) noexcept {
@@ -69,7 +70,7 @@ std::size_t Socket::send(ConstBuffer data, int flags, std::error_code& error) no
 void Socket::sendall(ConstBuffer data, int flags) {
   std::size_t sent;
   const Result result = send_all(fd_, data, flags, sent, timeout_);
-  if (result < 0) fail(result, "sendall", fd_, sent);
+  if (result < 0) fail(code_of(result), "sendall", *this, sent);
 }
 
 std::size_t Socket::sendall(ConstBuffer data, int flags, std::error_code& error) noexcept {
@@ -99,13 +100,13 @@ std::string Socket::recv(std::size_t bufsize, int flags) {
   std::string data;
   if (bufsize == 0) return data;
   const std::size_t room = room_for(bufsize, flags, family_, type_);
-  value_of(receive_string(room, data, flags, nullptr, fd_, timeout_), "recv", fd_);
+  value_of(receive_string(room, data, flags, nullptr, fd_, timeout_), "recv", *this);
   return data;
 }
 
 std::size_t Socket::recv_into(MutableBuffer buffer, int flags) {
   if (buffer.size() == 0) return 0;
-  return value_of(Transfer::receiving(buffer, flags).over(fd_, timeout_), "recv_into", fd_);
+  return value_of(Transfer::receiving(buffer, flags).over(fd_, timeout_), "recv_into", *this);
 }
 
 std::size_t Socket::recv_into(MutableBuffer buffer, int flags, std::error_code& error) noexcept {
@@ -119,21 +120,21 @@ std::string Socket::recv_exactly(std::size_t size) {
   Deadline deadline(timeout_);
   for (std::size_t have = 0; have < size; have = data.size()) {
     data.resize(have + std::min(size - have, std::max(have, kChunk)));
-    receive_all(fd_, {data.data() + have, data.size() - have}, deadline, have, size);
+    receive_all(*this, {data.data() + have, data.size() - have}, deadline, have, size);
   }
   return data;
 }
 
 void Socket::recv_exactly_into(MutableBuffer buffer) {
   Deadline deadline(timeout_);
-  receive_all(fd_, buffer, deadline, 0, buffer.size());
+  receive_all(*this, buffer, deadline, 0, buffer.size());
 }
 
 Datagram Socket::recvfrom(std::size_t bufsize, int flags) {
   Datagram datagram;
   const std::size_t room = room_for(bufsize, flags, family_, type_);
   value_of(receive_string(room, datagram.data, flags, &datagram.address, fd_, timeout_), "recvfrom",
-           fd_);
+           *this);
   return datagram;
 }
 
@@ -141,7 +142,7 @@ Received Socket::recvfrom_into(MutableBuffer buffer, int flags) {
   Received received;
   received.size =
       value_of(Transfer::receiving(buffer, flags, &received.address).over(fd_, timeout_),
-               "recvfrom_into", fd_);
+               "recvfrom_into", *this);
   return received;
 }
 

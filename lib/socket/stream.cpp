@@ -39,7 +39,7 @@ SocketBuf::~SocketBuf() {
 std::size_t SocketBuf::receive(MutableBuffer buffer) {
   flush();
   const std::size_t size = sk_->recv_into(buffer, error_);
-  if (error_) fail(-error_.value(), "read", sk_->fileno());
+  if (error_) fail(error_, "read", *sk_);
   return size;
 }
 
@@ -47,7 +47,7 @@ std::size_t SocketBuf::receive(MutableBuffer buffer) {
 void SocketBuf::check_mode(bool allowed, const char* operation) {
   if (allowed) return;
   error_ = code_of(-EBADF);
-  fail(-EBADF, operation, sk_->fileno());
+  fail(error_, operation, *sk_);
 }
 
 // Moves the unread bytes to the front of the buffer and receives more behind them; false at the end
@@ -128,7 +128,7 @@ void SocketBuf::flush() {
   out_.erase(0, sent);
   out_.resize(pending - sent);
   rebuild_put_area({}, wbufsize_);
-  if (error_) fail(-error_.value(), "write", sk_->fileno(), sent);
+  if (error_) fail(error_, "write", *sk_, sent);
 }
 
 // Expects out_ to hold exactly the bytes that are still to be sent, appends more to them, and makes
@@ -165,7 +165,7 @@ std::streamsize SocketBuf::xsputn(const char* data, std::streamsize size) {
       if (rest.size() >= wbufsize_) {
         const std::size_t sent = sk_->sendall(rest, error_);
         rest.remove_prefix(sent);
-        if (error_) fail(-error_.value(), "write", sk_->fileno(), sent);
+        if (error_) fail(error_, "write", *sk_, sent);
       }
     } catch (const Error&) {
       out_.resize(static_cast<std::size_t>(pptr() - pbase()));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "../system/platform.hpp"
 #include "raw_address.hpp"
 
 namespace thinsock {
@@ -36,16 +37,29 @@ std::size_t room_for(std::size_t bufsize, int flags, int family, int type) noexc
   return whole ? bufsize : std::min(bufsize, kChunk);
 }
 
-std::string with_name_of(int fd, const char* operation) {
+namespace {
+
+bool is_named_by_itself(const Socket& sk) noexcept {
+  if (sk.type() != SOCK_STREAM && sk.type() != SOCK_SEQPACKET) return true;
+  int listens = 0;
+  socklen_t size = sizeof listens;
+  once([&] { return ::getsockopt(sk.fileno(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &size); });
+  return listens != 0;
+}
+
+}  // namespace
+
+std::string with_name_of(const Socket& sk, const char* operation) {
   Address name;
-  if (name_into(name, ::getpeername, fd) < 0) name_into(name, ::getsockname, fd);
+  if (name_into(name, ::getpeername, sk.fileno()) < 0) name = former_peer(sk.fileno(), sk.family());
+  if (name.size() == 0 && is_named_by_itself(sk)) name_into(name, ::getsockname, sk.fileno());
   std::string text(operation);
   if (name.port() != 0 || !name.path().empty()) text += ' ' + name.str();
   return text;
 }
 
-void fail(Result result, const char* operation, int fd, std::size_t transferred) {
-  fail(code_of(result), with_name_of(fd, operation), transferred);
+void fail(std::error_code code, const char* operation, const Socket& sk, std::size_t transferred) {
+  fail(code, with_name_of(sk, operation), transferred);
 }
 
 }  // namespace thinsock

@@ -103,12 +103,15 @@ constexpr std::size_t kChunk = 64 * 1024;
 /// How many of the bytes that a receive asks for are worth making room for.
 std::size_t room_for(std::size_t bufsize, int flags, int family, int type) noexcept;
 
-/// Throws an Error that names the operation and the socket: by its peer, or else by its own name.
-[[noreturn]] void fail(Result result, const char* operation, int fd, std::size_t transferred = 0);
-std::string with_name_of(int fd, const char* operation);
+/// The operation and the name of the socket: its peer's, or its own if it is a listener or sends
+/// datagrams without a peer. A stream that has no peer stays without a name.
+std::string with_name_of(const Socket& sk, const char* operation);
+/// Throws an Error that names them.
+[[noreturn]] void fail(std::error_code code, const char* operation, const Socket& sk,
+                       std::size_t transferred = 0);
 
-inline std::size_t value_of(Result result, const char* operation, int fd) {
-  if (result < 0) fail(result, operation, fd);
+inline std::size_t value_of(Result result, const char* operation, const Socket& sk) {
+  if (result < 0) fail(code_of(result), operation, sk);
   return static_cast<std::size_t>(result);
 }
 

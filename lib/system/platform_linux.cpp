@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -89,6 +90,16 @@ Result send_file(int fd, int file, std::uint64_t offset, std::uint64_t count, st
   }
   if (result < 0) held_back.swallow(result);
   return result;
+}
+
+// Unlike getpeername(2), SO_PEERNAME names the peer in every state of a connection. It wants no
+// more bytes than the address has.
+Address former_peer(int fd, int family) noexcept {
+  Address peer;
+  socklen_t size = family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+  const auto call = [&] { return ::getsockopt(fd, SOL_SOCKET, SO_PEERNAME, peer.data(), &size); };
+  peer.resize(once(call) < 0 ? 0 : size);
+  return peer;
 }
 
 std::uint64_t cookie_of(int fd) noexcept {
