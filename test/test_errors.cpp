@@ -1,6 +1,12 @@
 // What the text of an Error says: the operation, the peer or the name that was asked for, and why.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <future>
+
 #include "support.hpp"
 
+#include "thinsock/cancel.hpp"
 #include "thinsock/message.hpp"
 #include "thinsock/stream.hpp"
 
@@ -71,4 +77,118 @@ TEST_CASE("a listener and a datagram socket without a peer name themselves", "[e
   const std::string text =
       what_of([&] { sk.type() == SOCK_STREAM ? void(sk.accept()) : void(sk.recv(1)); });
   REQUIRE_THAT(text, Contains(' ' + sk.getsockname().str() + ": "));
+}
+
+TEST_CASE("a call that times out tells after how long", "[error][timeout]") {
+  Pair pair = unix_pair();
+  Pair tcp = tcp_pair();
+  Socket lst = listener();
+  const std::string peer = tcp.client.getsockname().str();
+  char byte;
+  tcp.server.settimeout(20ms);
+  lst.settimeout(0.05s);
+  REQUIRE(what_of([&] { tcp.server.recv(1); }) == "recv " + peer + ": timed out after 0.02 s");
+  REQUIRE(what_of([&] {
+            tcp.server.recv_into({&byte, 1});
+          }) == "recv_into " + peer + ": timed out after 0.02 s");
+  REQUIRE(what_of([&] { tcp.server.recvmsg(1); }) ==
+          "recvmsg " + peer + ": timed out after 0.02 s");
+  REQUIRE(what_of([&] { lst.accept(); }) ==
+          "accept " + lst.getsockname().str() + ": timed out after 0.05 s");
+  REQUIRE(what_of([&] { tcp.server.recvmsg_into({{&byte, 1}}); }) ==
+          "recvmsg_into " + peer + ": timed out after 0.02 s");
+  auto file = tcp.server.makefile();
+  file.exceptions(std::ios::badbit);
+  REQUIRE(what_of([&] { file.readline(); }) == "read " + peer + ": timed out after 0.02 s");
+  REQUIRE(file.error().message() == "timed out");
+  pair.client.settimeout(20ms);
+  REQUIRE(what_of([&] { pair.client.sendall(std::string(1 << 24, 'x')); }) ==
+          "sendall: timed out after 0.02 s");
+}
+
+TEST_CASE("a connect that times out tells after how long", "[error][timeout]") {
+  const FullListener full(thinsock::Address("127.0.0.1", 0));
+  Socket sk;
+  sk.settimeout(20ms);
+  REQUIRE(what_of([&] { sk.connect(full.name); }) ==
+          "connect " + full.name.str() + ": timed out after 0.02 s");
+  REQUIRE(what_of([&] { thinsock::create_connection(full.name, 20ms); }) ==
+          "connect " + full.name.str() + ": timed out after 0.02 s");
+}
+
+TEST_CASE("at the end of a scope the text names the scope", "[error][timeout][cancel]") {
+  Pair pair = tcp_pair();
+  const std::string peer = pair.client.getsockname().str();
+  const thinsock::CancelScope scope(20ms);
+  const std::string reason = ": the time of its CancelScope or request_timeout is up";
+  pair.server.settimeout(GENERATE(Timeout(), Timeout(5s)));
+  REQUIRE(what_of([&] { pair.server.recv(1); }) == "recv " + peer + reason);
+  REQUIRE(what_of([&] {
+            thinsock::create_connection({"localhost", 9}, 5s);
+          }) == "connect localhost:9" + reason);
+}
+
+TEST_CASE("the code tells the caller's own timeout from the kernel's", "[error][timeout]") {
+  Pair pair = tcp_pair();
+  const std::string peer = pair.client.getpeername().str();
+  const Timeout timeout = GENERATE(Timeout(), Timeout(5s));
+  pair.client.settimeout(timeout);
+  SECTION("the kernel's") {
+    // The peer is silent, because its window is full: the kernel gives up after a millisecond.
+    pair.client.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, 1);
+    pair.client.set_sendbuf(1);
+    pair.server.set_recvbuf(1);
+    std::error_code error;
+    while (!error) pair.client.send(std::string(100'000, 'x'), MSG_DONTWAIT, error);
+    REQUIRE(error == errc::operation_would_block);
+    try {
+      pair.client.recv(1);
+      FAIL("the kernel did not give up");
+    } catch (const TimeoutError& timed_out) {
+      REQUIRE(timed_out.what() == "recv " + peer + ": Connection timed out");
+      REQUIRE(timed_out.code() == errc::timed_out);
+      REQUIRE(timed_out.code() == std::error_code(ETIMEDOUT, std::system_category()));
+    }
+  }
+  SECTION("the caller's own") {
+    const thinsock::CancelScope scope(20ms);
+    std::error_code error;
+    char byte;
+    pair.client.recv_into({&byte, 1}, error);
+    REQUIRE(error == errc::timed_out);
+    REQUIRE(error.value() == ETIMEDOUT);
+    REQUIRE(error.category() == thinsock::timeout_category());
+    REQUIRE(thinsock::timeout_category().name() == "timeout"s);
+    REQUIRE(Socket().connect_ex({"127.0.0.1", 9}).category() == thinsock::timeout_category());
+  }
+}
+
+TEST_CASE("recv_exactly tells how much came before it failed", "[error][recv_exactly]") {
+  Pair pair = tcp_pair();
+  const std::string peer = pair.client.getsockname().str();
+  char buffer[10];
+  const bool into = GENERATE(false, true);
+  const auto what = [&] {
+    return what_of(
+        [&] { into ? pair.server.recv_exactly_into(buffer) : void(pair.server.recv_exactly(10)); });
+  };
+  const std::string start =
+      (into ? "recv_exactly_into " : "recv_exactly ") + peer + " after 3 of 10 bytes: ";
+  pair.client.sendall("abc");
+  SECTION("it times out") {
+    pair.server.settimeout(20ms);
+    REQUIRE(what() == start + "timed out after 0.02 s");
+  }
+  SECTION("the peer closes") {
+    pair.client.close();
+    REQUIRE(what() == start + "closed by the peer");
+  }
+  SECTION("the peer resets the connection") {
+    REQUIRE(pair.server.recv(3, MSG_PEEK | MSG_WAITALL) == "abc");
+    auto received = std::async(std::launch::async, what);
+    REQUIRE(eventually(
+        [&] { return pair.server.getsockopt(SOL_SOCKET, SO_MEMINFO, 4) == std::string(4, '\0'); }));
+    reset(std::move(pair.client));
+    REQUIRE(received.get() == start + "Connection reset by peer");
+  }
 }

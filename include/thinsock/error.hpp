@@ -28,8 +28,9 @@ class Error : public std::system_error {
   std::size_t transferred_;
 };
 
-/// The timeout of the call or of a CancelScope has passed, or the kernel itself has given up on the
-/// peer. code() == std::errc::timed_out.
+/// The timeout of the call or of a CancelScope has passed: what() tells which ("timed out after 5
+/// s"), and code() is in timeout_category(). Or the kernel itself has given up on the peer: then it
+/// is in std::system_category(). In both cases code() == std::errc::timed_out.
 class TimeoutError : public Error {
  public:
   using Error::Error;
@@ -49,6 +50,10 @@ class ResolveError : public Error {
  public:
   using Error::Error;
 };
+
+/// The category of the ETIMEDOUT with which a call ends at the caller's own timeout, also where it is
+/// returned as a std::error_code.
+const std::error_category& timeout_category() noexcept;
 
 /// The category of EAI_* codes; its messages come from gai_strerror(3).
 const std::error_category& resolve_category() noexcept;

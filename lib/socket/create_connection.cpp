@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "../system/waiting.hpp"
 #include "thinsock/resolve.hpp"
 #include "thinsock/socket.hpp"
+#include "transfer.hpp"
 
 using std::chrono::nanoseconds;
 
@@ -82,8 +82,10 @@ void Connector::add_failure(const AddressInfo& target, std::error_code error) {
 
 void Connector::fail_with_all_reasons() const {
   const bool only_one = addresses_.size() == 1;
-  fail(last_error_, "connect " + (only_one ? addresses_.front().address.str()
-                                           : address_.str() + " (" + reasons_ + ')'));
+  fail(last_error_,
+       "connect " +
+           (only_one ? addresses_.front().address.str() : address_.str() + " (" + reasons_ + ')'),
+       timeout_);
 }
 
 // An equal share of the remaining time for each address that is left, so that an address which does
@@ -96,16 +98,18 @@ Timeout Connector::time_share(std::size_t addresses_left) {
 Socket Connector::connect_in_turn() {
   for (std::size_t left = addresses_.size(); left > 0; --left) {
     const AddressInfo& target = addresses_[addresses_.size() - left];
+    std::error_code error;
     try {
       Socket sk = socket_for(target, time_share(left));
-      sk.connect(target.address);
-      return with_timeout(std::move(sk));
-    } catch (const Error& error) {
+      error = sk.connect_ex(target.address);
+      if (!error) return with_timeout(std::move(sk));
+    } catch (const Error& failure) {
       if (addresses_.size() == 1) throw;
-      const Result stop = interrupted();
-      add_failure(target, stop < 0 ? code_of(stop) : error.code());
-      if (stop < 0) break;
+      error = failure.code();
     }
+    const Result stop = interrupted();
+    add_failure(target, stop < 0 ? code_of(stop) : error);
+    if (stop < 0) break;
   }
   fail_with_all_reasons();
 }
@@ -163,7 +167,7 @@ Socket Connector::connect_in_parallel(Timeout delay) {
         ++i;
         continue;
       }
-      add_failure(attempts_[i].target, code_of(-error));
+      add_failure(attempts_[i].target, code_of(failure_of(error)));
       attempts_.erase(attempts_.begin() + static_cast<std::ptrdiff_t>(i));
       entries.erase(entries.begin() + static_cast<std::ptrdiff_t>(i));
     }
@@ -179,7 +183,8 @@ Socket Connector::connect_in_parallel(Timeout delay) {
 
 Socket create_connection(AddressLike address, Timeout timeout, AddressLike source,
                          Timeout happy_eyeballs_delay) {
-  if (const Result stop = interrupted(); stop < 0) fail(code_of(stop), "connect " + address.str());
+  if (const Result stop = interrupted(); stop < 0)
+    fail(code_of(stop), "connect " + address.str(), timeout);
   Connector connector(address, timeout, source);
   const bool in_parallel = happy_eyeballs_delay != std::nullopt && timeout != nanoseconds(0) &&
                            connector.has_several_addresses();

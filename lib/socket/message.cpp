@@ -126,8 +126,7 @@ Result receive_message(const Socket& sk, Message& message, ListOf<MutableBuffer>
   header.msg_namelen = Address::capacity();
   // The kernel tells the whole length of datagrams only. Of a stream it would throw bytes away.
   const int tell = sk.type() == SOCK_STREAM ? 0 : MSG_TRUNC;
-  const Result size = Transfer::receiving(header, flags | tell | MSG_CMSG_CLOEXEC)
-                          .over(sk.fileno(), sk.gettimeout());
+  const Result size = Transfer::receiving(header, flags | tell | MSG_CMSG_CLOEXEC).over(sk);
   if (size < 0) return size;
   message = std::move(control).message(header.msg_controllen);
   sender.resize(header.msg_namelen);
@@ -155,21 +154,23 @@ std::size_t Socket::sendmsg(ListOf<ConstBuffer> buffers, ListOf<Ancillary> ancda
     header.msg_name = storage.data();
     header.msg_namelen = storage.size();
   }
-  return value_of(Transfer::sending(header, flags).over(fd_, timeout_), "sendmsg", *this);
+  return value_of(Transfer::sending(header, flags).over(*this), "sendmsg", *this);
 }
 
 Message Socket::recvmsg(std::size_t bufsize, std::size_t ancbufsize, int flags) {
   const std::size_t room = room_for(bufsize, flags, family_, type_);
   const auto chunk = std::make_unique_for_overwrite<char[]>(room);
   if (flags & MSG_TRUNC) std::memset(chunk.get(), 0, room);
-  Message message = recvmsg_into({{chunk.get(), room}}, ancbufsize, flags);
+  Message message;
+  value_of(receive_message(*this, message, {{chunk.get(), room}}, ancbufsize, flags), "recvmsg",
+           *this);
   message.data.assign(chunk.get(), std::min(message.size, room));
   return message;
 }
 
 Message Socket::recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags) {
   Message message;
-  value_of(receive_message(*this, message, buffers, ancbufsize, flags), "recvmsg", *this);
+  value_of(receive_message(*this, message, buffers, ancbufsize, flags), "recvmsg_into", *this);
   return message;
 }
 

@@ -66,7 +66,7 @@ std::vector<std::string> strings_of(char** list) {
 // ResolveError with not_found, an EAI_* code.
 void check_found(const void* entry, int error, int not_found, const std::string& what) {
   if (entry != nullptr) return;
-  if (error != 0 && error != ENOENT) fail(code_of(-error), what);
+  if (error != 0 && error != ENOENT) fail(code_of(failure_of(error)), what);
   fail({not_found, resolve_category()}, what);
 }
 
@@ -80,7 +80,7 @@ HostEntry host_entry(const std::string& what, const Call& call) {
       call_with_buffer(buffer, entry, [&](char* data, std::size_t size, hostent** found) {
         return call(&storage, data, size, found, &host_error);
       });
-  if (entry == nullptr && host_error == NETDB_INTERNAL) fail(code_of(-error), what);
+  if (entry == nullptr && host_error == NETDB_INTERNAL) fail(code_of(failure_of(error)), what);
   if (entry == nullptr) fail({host_error, host_category()}, what);
   HostEntry host{entry->h_name, strings_of(entry->h_aliases), {}};
   const auto length = static_cast<std::size_t>(entry->h_length);

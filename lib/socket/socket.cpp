@@ -52,7 +52,7 @@ Result connect_to(const Address& peer, int fd, Deadline& deadline) noexcept {
   // Linux would refuse the next connect(2) of this socket with ECONNABORTED.
   const sockaddr nobody{AF_UNSPEC, {}};
   if (error != 0) once([&] { return ::connect(fd, &nobody, sizeof nobody); });
-  return asked < 0 ? asked : -error;
+  return asked < 0 ? asked : failure_of(error);
 }
 
 // There is no MSG_DONTWAIT for connect(2) and accept(2).
@@ -159,7 +159,7 @@ Accepted Socket::accept(std::error_code& error) noexcept {
 void Socket::connect(AddressLike address) {
   Address storage;
   const Address& peer = address.resolve_into(family_, type_, 0, 0, storage);
-  check(connect_within(timeout_, peer, fd_), "connect", peer);
+  check(connect_within(timeout_, peer, fd_), "connect", peer, timeout_);
 }
 
 std::error_code Socket::connect_ex(AddressLike address) {

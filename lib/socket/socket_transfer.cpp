@@ -17,9 +17,9 @@ constexpr std::size_t kSmallChunk = 2 * 1024;
 // Receives into a chunk and copies what has come: the kernel alone knows how long it is, and a
 // string that is made before would have to be cleared.
 Result receive_by(char* chunk, std::size_t room, std::string& data, int flags, Address* sender,
-                  int fd, Timeout timeout) {
+                  const Socket& sk) {
   if (flags & MSG_TRUNC) std::memset(chunk, 0, room);  // The kernel counts more than it writes.
-  const Result result = Transfer::receiving({chunk, room}, flags, sender).over(fd, timeout);
+  const Result result = Transfer::receiving({chunk, room}, flags, sender).over(sk);
   if (result > 0) data.assign(chunk, std::min(static_cast<std::size_t>(result), room));
   return result;
 }
@@ -36,35 +36,39 @@ Result receive_string(std::size_t room, auto&&... how) {
   return receive_by(std::make_unique_for_overwrite<char[]>(room).get(), room, how...);
 }
 
+// Throws why an operation has received only `have` of `size` bytes: 0 means that the peer closed.
+[[noreturn]] void fail_after(std::size_t have, std::size_t size, Result result,
+                             const char* operation, const Socket& sk) {
+  const std::string what = with_name_of(sk, operation) + " after " + std::to_string(have) + " of " +
+                           std::to_string(size) + " bytes";
+  if (result < 0) fail(code_of(result), what, sk.gettimeout(), have);
+  throw EOFError({ENODATA, std::system_category()}, what + ": closed by the peer" + kEndOfText,
+                 have);
+}
+
 // Receives one part of what recv_exactly is to receive: of `size` bytes the first `before` are
 // there.
-void receive_all(const Socket& sk, MutableBuffer part, Deadline& deadline, std::size_t before,
-                 std::size_t size) {
-  const int flags = deadline.kernel_waits(fd) ? MSG_WAITALL : 0;
+void receive_all(const Socket& sk, const char* operation, MutableBuffer part, Deadline& deadline,
+                 std::size_t before, std::size_t size) {
+  const int flags = deadline.kernel_waits(sk.fileno()) ? MSG_WAITALL : 0;
   for (std::size_t done = 0; done < part.size();) {
     const MutableBuffer rest(part.data() + done, part.size() - done);
     const Result result = Transfer::receiving(rest, flags).over(sk.fileno(), deadline);
-    if (result < 0) fail(code_of(result), "recv_exactly", sk, before + done);
-    if (result == 0) {
-      throw EOFError({ENODATA, std::system_category()},
-                     with_name_of(sk, "recv_exactly") + ": closed by the peer after " +
-                         std::to_string(before + done) + " of " + std::to_string(size) + " bytes",
-                     before + done);
-    }
+    if (result <= 0) fail_after(before + done, size, result, operation, sk);
     done += static_cast<std::size_t>(result);
     if (done < part.size() && deadline.over())
-      fail(code_of(-ETIMEDOUT), "recv_exactly", sk, before + done);
+      fail_after(before + done, size, -ETIMEDOUT, operation, sk);
   }
 }
 
 }  // namespace
 
 std::size_t Socket::send(ConstBuffer data, int flags) {
-  return value_of(Transfer::sending(data, flags).over(fd_, timeout_), "send", *this);
+  return value_of(Transfer::sending(data, flags).over(*this), "send", *this);
 }
 
 std::size_t Socket::send(ConstBuffer data, int flags, std::error_code& error) noexcept {
-  return value_or_error(Transfer::sending(data, flags).over(fd_, timeout_), error);
+  return value_or_error(Transfer::sending(data, flags).over(*this), error);
 }
 
 void Socket::sendall(ConstBuffer data, int flags) {
@@ -83,14 +87,14 @@ std::size_t Socket::sendto(ConstBuffer data, int flags, AddressLike address) {
   Address storage;
   const Address& peer = address.resolve_into(family_, type_, 0, 0, storage);
   return static_cast<std::size_t>(
-      check(Transfer::sending(data, flags, &peer).over(fd_, timeout_), "sendto", peer));
+      check(Transfer::sending(data, flags, &peer).over(*this), "sendto", peer, timeout_));
 }
 
 std::size_t Socket::sendto(ConstBuffer data, int flags, AddressLike address,
                            std::error_code& error) try {
   Address storage;
   const Address& peer = address.resolve_into(family_, type_, 0, 0, storage);
-  return value_or_error(Transfer::sending(data, flags, &peer).over(fd_, timeout_), error);
+  return value_or_error(Transfer::sending(data, flags, &peer).over(*this), error);
 } catch (const Error& unresolved) {
   error = unresolved.code();
   return 0;
@@ -100,19 +104,19 @@ std::string Socket::recv(std::size_t bufsize, int flags) {
   std::string data;
   if (bufsize == 0) return data;
   const std::size_t room = room_for(bufsize, flags, family_, type_);
-  value_of(receive_string(room, data, flags, nullptr, fd_, timeout_), "recv", *this);
+  value_of(receive_string(room, data, flags, nullptr, *this), "recv", *this);
   return data;
 }
 
 std::size_t Socket::recv_into(MutableBuffer buffer, int flags) {
   if (buffer.size() == 0) return 0;
-  return value_of(Transfer::receiving(buffer, flags).over(fd_, timeout_), "recv_into", *this);
+  return value_of(Transfer::receiving(buffer, flags).over(*this), "recv_into", *this);
 }
 
 std::size_t Socket::recv_into(MutableBuffer buffer, int flags, std::error_code& error) noexcept {
   error.clear();
   if (buffer.size() == 0) return 0;
-  return value_or_error(Transfer::receiving(buffer, flags).over(fd_, timeout_), error);
+  return value_or_error(Transfer::receiving(buffer, flags).over(*this), error);
 }
 
 std::string Socket::recv_exactly(std::size_t size) {
@@ -120,36 +124,35 @@ std::string Socket::recv_exactly(std::size_t size) {
   Deadline deadline(timeout_);
   for (std::size_t have = 0; have < size; have = data.size()) {
     data.resize(have + std::min(size - have, std::max(have, kChunk)));
-    receive_all(*this, {data.data() + have, data.size() - have}, deadline, have, size);
+    receive_all(*this, "recv_exactly", {data.data() + have, data.size() - have}, deadline, have,
+                size);
   }
   return data;
 }
 
 void Socket::recv_exactly_into(MutableBuffer buffer) {
   Deadline deadline(timeout_);
-  receive_all(*this, buffer, deadline, 0, buffer.size());
+  receive_all(*this, "recv_exactly_into", buffer, deadline, 0, buffer.size());
 }
 
 Datagram Socket::recvfrom(std::size_t bufsize, int flags) {
   Datagram datagram;
   const std::size_t room = room_for(bufsize, flags, family_, type_);
-  value_of(receive_string(room, datagram.data, flags, &datagram.address, fd_, timeout_), "recvfrom",
-           *this);
+  value_of(receive_string(room, datagram.data, flags, &datagram.address, *this), "recvfrom", *this);
   return datagram;
 }
 
 Received Socket::recvfrom_into(MutableBuffer buffer, int flags) {
   Received received;
-  received.size =
-      value_of(Transfer::receiving(buffer, flags, &received.address).over(fd_, timeout_),
-               "recvfrom_into", *this);
+  received.size = value_of(Transfer::receiving(buffer, flags, &received.address).over(*this),
+                           "recvfrom_into", *this);
   return received;
 }
 
 Received Socket::recvfrom_into(MutableBuffer buffer, int flags, std::error_code& error) noexcept {
   Received received;
-  received.size = value_or_error(
-      Transfer::receiving(buffer, flags, &received.address).over(fd_, timeout_), error);
+  received.size =
+      value_or_error(Transfer::receiving(buffer, flags, &received.address).over(*this), error);
   return received;
 }
 

@@ -1,6 +1,7 @@
 #include "transfer.hpp"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "../system/platform.hpp"
 #include "raw_address.hpp"
@@ -58,8 +59,17 @@ std::string with_name_of(const Socket& sk, const char* operation) {
   return text;
 }
 
+void fail(std::error_code code, const std::string& what, Timeout timeout, std::size_t transferred) {
+  if (code.category() != timeout_category()) fail(code, what, transferred);
+  const std::optional<std::chrono::duration<double>> seconds = timeout;
+  char reason[80] = ": the time of its CancelScope or request_timeout is up";
+  if (seconds && interrupted() != -ETIMEDOUT)
+    std::snprintf(reason, sizeof reason, ": timed out after %.6g s", seconds->count());
+  fail(code, what + reason + kEndOfText, transferred);
+}
+
 void fail(std::error_code code, const char* operation, const Socket& sk, std::size_t transferred) {
-  fail(code, with_name_of(sk, operation), transferred);
+  fail(code, with_name_of(sk, operation), sk.gettimeout(), transferred);
 }
 
 }  // namespace thinsock

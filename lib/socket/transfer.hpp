@@ -34,12 +34,12 @@ class Transfer {
 
   /// Makes the transfer, after waiting for the socket if that may be: how many bytes went. Where
   /// there is no need to wait, this costs the system call alone.
-  Result over(int fd, Timeout timeout) const noexcept {
-    const Result tried = first_try(fd, timeout);
+  Result over(const Socket& sk) const noexcept {
+    const Result tried = first_try(sk.fileno(), sk.gettimeout());
     if (tried >= 0) [[likely]]
       return tried;
-    Deadline deadline(timeout);
-    return resume(*this, tried, fd, deadline);
+    Deadline deadline(sk.gettimeout());
+    return resume(*this, tried, sk.fileno(), deadline);
   }
   /// The same as one of several transfers that have a deadline together.
   Result over(int fd, Deadline& deadline) const noexcept {
@@ -106,10 +106,21 @@ std::size_t room_for(std::size_t bufsize, int flags, int family, int type) noexc
 /// The operation and the name of the socket: its peer's, or its own if it is a listener or sends
 /// datagrams without a peer. A stream that has no peer stays without a name.
 std::string with_name_of(const Socket& sk, const char* operation);
-/// Throws an Error that names them.
+/// Ends a text that has given the reason: std::system_error appends the message of the code, and
+/// what() ends at the first NUL.
+constexpr char kEndOfText = '\0';
+
+/// Throws an Error about a call that had this timeout: the text tells if the timeout has passed.
+[[noreturn]] void fail(std::error_code code, const std::string& what, Timeout timeout,
+                       std::size_t transferred = 0);
+/// The same, and the text begins with_name_of the socket.
 [[noreturn]] void fail(std::error_code code, const char* operation, const Socket& sk,
                        std::size_t transferred = 0);
 
+inline Result check(Result result, const char* operation, const Address& address, Timeout timeout) {
+  if (result < 0) fail(code_of(result), operation + (' ' + address.str()), timeout);
+  return result;
+}
 inline std::size_t value_of(Result result, const char* operation, const Socket& sk) {
   if (result < 0) fail(code_of(result), operation, sk);
   return static_cast<std::size_t>(result);

@@ -7,6 +7,11 @@
 
 namespace thinsock {
 
+std::error_code failure_code(Result result) noexcept {
+  if (result == -ETIMEDOUT) return {ETIMEDOUT, timeout_category()};
+  return {result == kPeerTimedOut ? ETIMEDOUT : static_cast<int>(-result), std::system_category()};
+}
+
 void fail(std::error_code code, const std::string& what, std::size_t transferred) {
   if (code.category() == resolve_category() || code.category() == host_category())
     throw ResolveError(code, what, transferred);

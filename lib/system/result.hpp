@@ -12,11 +12,19 @@
 
 namespace thinsock {
 
-/// The value of a system call, or a negated errno.
+/// The value of a system call, or a negated errno. -ETIMEDOUT is the caller's own: the timeout of
+/// the call or of a scope has passed. Where the kernel gave up on the peer it is kPeerTimedOut.
 using Result = long;
 
+constexpr Result kPeerTimedOut = -ETIMEDOUT - 4096;  // No errno is above 4095.
+
+/// The result of a system call that failed with this errno.
+inline Result failure_of(int error) noexcept { return error == ETIMEDOUT ? kPeerTimedOut : -error; }
+
 /// The result of a system call that has just returned this.
-inline Result result_of(long returned) noexcept { return returned < 0 ? -errno : returned; }
+inline Result result_of(long returned) noexcept {
+  return returned < 0 ? failure_of(errno) : returned;
+}
 
 template <class Call>
 Result once(const Call& call) noexcept {
@@ -33,9 +41,11 @@ Result retried(const Call& call) noexcept {
   return result;
 }
 
+/// The code of a negative result.
+std::error_code failure_code(Result result) noexcept;
 /// No error if the result is not negative.
 inline std::error_code code_of(Result result) noexcept {
-  return {result < 0 ? static_cast<int>(-result) : 0, std::system_category()};
+  return result < 0 ? failure_code(result) : std::error_code();
 }
 
 /// What errno says now. Ask before calling anything else, which may change it.
