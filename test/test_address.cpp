@@ -357,6 +357,7 @@ TEST_CASE("an AddressLike keeps a host as it was given", "[addresslike][construc
   REQUIRE(address.family() == AF_UNSPEC);
   REQUIRE(address.str() == "no-such-host:80");
   REQUIRE(seen({"::1", 80}) == "[::1]:80");
+  REQUIRE(seen({"", 80}) == "\"\":80");
   REQUIRE(seen({"::1"s, 80, 5, 7}) == "[::1]:80");
 }
 

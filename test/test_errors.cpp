@@ -95,8 +95,9 @@ TEST_CASE("a call that times out tells after how long", "[error][timeout]") {
           "recvmsg " + peer + ": timed out after 0.02 s");
   REQUIRE(what_of([&] { lst.accept(); }) ==
           "accept " + lst.getsockname().str() + ": timed out after 0.05 s");
-  REQUIRE(what_of([&] { tcp.server.recvmsg_into({{&byte, 1}}); }) ==
-          "recvmsg_into " + peer + ": timed out after 0.02 s");
+  REQUIRE(what_of([&] {
+            tcp.server.recvmsg_into({{&byte, 1}});
+          }) == "recvmsg_into " + peer + ": timed out after 0.02 s");
   auto file = tcp.server.makefile();
   file.exceptions(std::ios::badbit);
   REQUIRE(what_of([&] { file.readline(); }) == "read " + peer + ": timed out after 0.02 s");
@@ -191,4 +192,55 @@ TEST_CASE("recv_exactly tells how much came before it failed", "[error][recv_exa
     reset(std::move(pair.client));
     REQUIRE(received.get() == start + "Connection reset by peer");
   }
+}
+
+TEST_CASE("an address is named as it was written, and as what it stands for", "[error][address]") {
+  const RefusingPort nobody;
+  const int port = nobody.address.port();
+  const std::string end = ':' + std::to_string(port), numeric = "127.0.0.1" + end;
+  const std::string refused = ": Connection refused";
+  Socket sk, other(AF_INET, SOCK_DGRAM);
+  REQUIRE(what_of([&] { sk.connect({"127.0.0.1", port}); }) == "connect " + numeric + refused);
+  REQUIRE(what_of([&] {
+            sk.connect({"localhost", port});
+          }) == "connect localhost" + end + " (" + numeric + ')' + refused);
+  REQUIRE(what_of([&] {
+            thinsock::create_connection({"127.0.0.1", port});
+          }) == "connect " + numeric + refused);
+  REQUIRE_THAT(what_of([&] {
+                 thinsock::create_connection({"localhost", port});
+               }),
+               Catch::StartsWith("connect localhost" + end + " (") && Contains(numeric));
+  REQUIRE(what_of([&] {
+            sk.bind({"localhost", port});
+          }) == "bind localhost" + end + " (" + numeric + "): Address already in use");
+  REQUIRE_THAT(what_of([&] {
+                 other.sendto("x", {"<broadcast>", 9});
+               }),
+               Catch::StartsWith("sendto <broadcast>:9 (255.255.255.255:9): "));
+}
+
+TEST_CASE("an empty host is quoted", "[error][address]") {
+  const RefusingPort nobody;
+  const std::string end = ':' + std::to_string(nobody.address.port());
+  REQUIRE(what_of([&] {
+            Socket().connect({"", nobody.address.port()});
+          }) == "connect \"\"" + end + " (0.0.0.0" + end + "): Connection refused");
+  REQUIRE(what_of([] {
+            thinsock::create_connection({"", 80});
+          }) == "getaddrinfo \"\" port 80: Name or service not known");
+}
+
+TEST_CASE("an Address of a name says that a numeric host is wanted", "[error][address]") {
+  REQUIRE(what_of([] { thinsock::Address("localhost", 80); }) ==
+          "getaddrinfo localhost port 80 (a numeric host is wanted): Name or service not known");
+}
+
+TEST_CASE("host:port in one text is said to be a Unix path", "[error][address]") {
+  REQUIRE(what_of([] { thinsock::create_connection("127.0.0.1:80"); }) ==
+          "connect 127.0.0.1:80 (a Unix path; TCP is {host, port}): No such file or directory");
+  REQUIRE(what_of([] { thinsock::create_connection("/nosuch:80"); }) ==
+          "connect /nosuch:80: No such file or directory");
+  REQUIRE_THROWS_WITH(Socket().connect("127.0.0.1:80"),
+                      "the Unix path 127.0.0.1:80 is not an address of AF_INET");
 }

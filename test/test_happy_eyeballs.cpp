@@ -237,14 +237,14 @@ TEST_CASE("if all addresses fail the Error lists each with its reason", "[create
   REQUIRE(open_descriptors() == before);
 }
 
-TEST_CASE("the Error of a single address names just that", "[create_connection]") {
+TEST_CASE("the Error of a single address names it and the host", "[create_connection]") {
   const Timeout delay = GENERATE(Timeout(), Timeout(250ms));
   const Host host({"127.0.0.2"});
   const Socket nobody = bound_to_all();
-  const std::string name = "127.0.0.2:" + std::to_string(port_of(nobody));
+  const std::string end = ':' + std::to_string(port_of(nobody));
   REQUIRE(error_of(errc::connection_refused, [&] {
             create_connection({"host", port_of(nobody)}, 10s, {}, delay);
-          }) == "connect " + name + ": Connection refused");
+          }) == "connect host" + end + " (127.0.0.2" + end + "): Connection refused");
 }
 
 TEST_CASE("all addresses together have one budget", "[create_connection]") {

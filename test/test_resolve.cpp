@@ -282,7 +282,11 @@ TEST_CASE("a ResolveError tells what was asked and why it failed", "[resolve][er
     return "nothing was thrown";
   };
   REQUIRE(what("localhost", 80, 0, 0, 0, AI_NUMERICHOST) ==
-          "getaddrinfo localhost port 80: "s + ::gai_strerror(EAI_NONAME));
+          "getaddrinfo localhost port 80 (a numeric host is wanted): "s +
+              ::gai_strerror(EAI_NONAME));
+  REQUIRE(what("", 80) == "getaddrinfo \"\" port 80: "s + ::gai_strerror(EAI_NONAME));
+  REQUIRE(what(nullopt, "nosuch", 0, SOCK_STREAM) ==
+          "getaddrinfo port nosuch: "s + ::gai_strerror(EAI_SERVICE));
   REQUIRE(what("localhost", nullopt, 99) ==
           "getaddrinfo localhost: "s + ::gai_strerror(EAI_FAMILY));
 }

@@ -2,7 +2,9 @@
 //
 // A call that the system refuses throws an Error. Its what() names the operation and the peer, also
 // after a reset ("recv 10.0.0.7:9: Connection reset by peer"); a listener, or a datagram socket
-// without a peer, is named by its own address. Programs compare its code() with std::errc.
+// without a peer, is named by its own address. A call that is given an address names it as it was
+// written: "connect localhost:9 (127.0.0.1:9): Connection refused". Programs compare code() with
+// std::errc.
 // A mistake of the caller is found before any system call and throws no Error, but
 // std::invalid_argument (a negative timeout, a NUL in a host) or std::out_of_range (port 65536).
 #pragma once

@@ -57,6 +57,7 @@ std::string family_name(int family) {
 }
 
 std::string host_and_port(std::string_view host, int port) {
+  if (host.empty()) host = "\"\"";
   const bool bracketed = host.find(':') != std::string_view::npos;
   std::string text(bracketed ? "[" : "");
   return text.append(host).append(bracketed ? "]:" : ":").append(std::to_string(port));
@@ -228,7 +229,10 @@ const Address& AddressLike::resolve_into(int family, int type, int proto, int fl
   const bool fits = kind_ == Kind::host
                         ? (any_family || is_internet(family)) && !(broadcast && family == AF_INET6)
                         : any_family || this->family() == family || this->family() == AF_UNSPEC;
-  if (!fits) throw std::invalid_argument(str() + " is not an address of " + family_name(family));
+  if (!fits) {
+    const char* kind = kind_ == Kind::path ? "the Unix path " : "";
+    throw std::invalid_argument(kind + str() + " is not an address of " + family_name(family));
+  }
 
   if (kind_ == Kind::address) return *address_;
   if (kind_ == Kind::path) return storage = unix_address(text_);

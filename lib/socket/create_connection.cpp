@@ -81,11 +81,9 @@ void Connector::add_failure(const AddressInfo& target, std::error_code error) {
 }
 
 void Connector::fail_with_all_reasons() const {
-  const bool only_one = addresses_.size() == 1;
-  fail(last_error_,
-       "connect " +
-           (only_one ? addresses_.front().address.str() : address_.str() + " (" + reasons_ + ')'),
-       timeout_);
+  if (addresses_.size() == 1)
+    fail(last_error_, with_address("connect", address_, addresses_.front().address), timeout_);
+  fail(last_error_, "connect " + address_.str() + " (" + reasons_ + ')', timeout_);
 }
 
 // An equal share of the remaining time for each address that is left, so that an address which does

@@ -36,6 +36,9 @@ std::string require_no_nul(std::string_view text) {
   return std::string(text);
 }
 
+// For messages, in which an empty text would not be seen.
+std::string shown(std::string_view text) { return text.empty() ? "\"\"" : std::string(text); }
+
 // Parses the port as libc does, because libc would wrap 70000 to 4464.
 void check_service(const std::string& service) {
   char* end = nullptr;
@@ -115,7 +118,12 @@ std::vector<AddressInfo> getaddrinfo(std::optional<std::string_view> host,
   addrinfo* list = nullptr;
   const std::error_code error = resolver_error(::getaddrinfo(
       host ? node.c_str() : nullptr, service ? port.c_str() : nullptr, &hints, &list));
-  if (error) fail(error, "getaddrinfo " + node + (service ? " port " + port : ""));
+  if (error) {
+    const bool needs_number = flags & AI_NUMERICHOST && error.value() == EAI_NONAME;
+    fail(error, "getaddrinfo" + (host ? ' ' + shown(node) : "") +
+                    (service ? " port " + shown(port) : "") +
+                    (needs_number ? " (a numeric host is wanted)" : ""));
+  }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(list, ::freeaddrinfo);
 
   std::vector<AddressInfo> answers;
@@ -152,7 +160,7 @@ std::string gethostbyname(std::string_view host) {
 
 HostEntry gethostbyname_ex(std::string_view host) {
   const std::string name = require_no_nul(host);
-  return host_entry("gethostbyname_ex " + name,
+  return host_entry("gethostbyname_ex " + shown(name),
                     [&](auto... out) { return ::gethostbyname2_r(name.c_str(), AF_INET, out...); });
 }
 
@@ -201,7 +209,7 @@ int getservbyname(std::string_view service, std::string_view proto) {
   const int error = call_with_buffer(buffer, entry, [&](auto... out) {
     return ::getservbyname_r(name.c_str(), null_if_empty(protocol), &storage, out...);
   });
-  check_found(entry, error, EAI_SERVICE, "getservbyname " + name);
+  check_found(entry, error, EAI_SERVICE, "getservbyname " + shown(name));
   return ntohs(static_cast<std::uint16_t>(entry->s_port));
 }
 
@@ -227,7 +235,7 @@ int getprotobyname(std::string_view name) {
   const int error = call_with_buffer(buffer, entry, [&](auto... out) {
     return ::getprotobyname_r(protocol.c_str(), &storage, out...);
   });
-  check_found(entry, error, EAI_NONAME, "getprotobyname " + protocol);
+  check_found(entry, error, EAI_NONAME, "getprotobyname " + shown(protocol));
   return entry->p_proto;
 }
 
@@ -248,7 +256,7 @@ unsigned if_nametoindex(std::string_view name) {
   const std::string text = require_no_nul(name);
   const unsigned index = ::if_nametoindex(text.c_str());
   const std::error_code error = last_error();
-  if (index == 0) fail(error, "if_nametoindex " + text);
+  if (index == 0) fail(error, "if_nametoindex " + shown(text));
   return index;
 }
 
@@ -261,7 +269,7 @@ std::string if_indextoname(unsigned index) {
 std::string inet_aton(std::string_view text) {
   in_addr address;
   if (!::inet_aton(require_no_nul(text).c_str(), &address)) {
-    fail(code_of(-EINVAL), "inet_aton " + std::string(text));
+    fail(code_of(-EINVAL), "inet_aton " + shown(text));
   }
   return {reinterpret_cast<const char*>(&address), sizeof address};
 }
@@ -271,7 +279,7 @@ std::string inet_ntoa(std::string_view packed) { return inet_ntop(AF_INET, packe
 std::string inet_pton(int family, std::string_view text) {
   std::string packed(packed_size(family), '\0');
   if (::inet_pton(family, require_no_nul(text).c_str(), packed.data()) != 1) {
-    fail(code_of(-EINVAL), "inet_pton " + std::string(text));
+    fail(code_of(-EINVAL), "inet_pton " + shown(text));
   }
   return packed;
 }

@@ -125,7 +125,8 @@ Socket::~Socket() {
 void Socket::bind(AddressLike address) {
   Address storage;
   const Address& name = address.resolve_into(family_, type_, 0, 0, storage);
-  check(once([&] { return ::bind(fd_, name.data(), name.size()); }), "bind", name);
+  value_of(once([&] { return ::bind(fd_, name.data(), name.size()); }), "bind", *this, address,
+           name);
 }
 
 void Socket::listen(int backlog) {
@@ -159,7 +160,7 @@ Accepted Socket::accept(std::error_code& error) noexcept {
 void Socket::connect(AddressLike address) {
   Address storage;
   const Address& peer = address.resolve_into(family_, type_, 0, 0, storage);
-  check(connect_within(timeout_, peer, fd_), "connect", peer, timeout_);
+  value_of(connect_within(timeout_, peer, fd_), "connect", *this, address, peer);
 }
 
 std::error_code Socket::connect_ex(AddressLike address) {

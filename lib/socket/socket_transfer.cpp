@@ -86,8 +86,8 @@ std::size_t Socket::sendall(ConstBuffer data, int flags, std::error_code& error)
 std::size_t Socket::sendto(ConstBuffer data, int flags, AddressLike address) {
   Address storage;
   const Address& peer = address.resolve_into(family_, type_, 0, 0, storage);
-  return static_cast<std::size_t>(
-      check(Transfer::sending(data, flags, &peer).over(*this), "sendto", peer, timeout_));
+  return value_of(Transfer::sending(data, flags, &peer).over(*this), "sendto", *this, address,
+                  peer);
 }
 
 std::size_t Socket::sendto(ConstBuffer data, int flags, AddressLike address,

@@ -59,6 +59,15 @@ std::string with_name_of(const Socket& sk, const char* operation) {
   return text;
 }
 
+std::string with_address(const char* operation, const AddressLike& asked, const Address& used) {
+  std::string text = operation + (' ' + asked.str());
+  if (asked.str() != used.str()) text += " (" + used.str() + ')';
+  const std::string_view path = used.path();
+  if (path.find(':') != path.npos && path.find('/') == path.npos)
+    text += " (a Unix path; TCP is {host, port})";
+  return text;
+}
+
 void fail(std::error_code code, const std::string& what, Timeout timeout, std::size_t transferred) {
   if (code.category() != timeout_category()) fail(code, what, transferred);
   const std::optional<std::chrono::duration<double>> seconds = timeout;
@@ -70,6 +79,11 @@ void fail(std::error_code code, const std::string& what, Timeout timeout, std::s
 
 void fail(std::error_code code, const char* operation, const Socket& sk, std::size_t transferred) {
   fail(code, with_name_of(sk, operation), sk.gettimeout(), transferred);
+}
+
+void fail(std::error_code code, const char* operation, const Socket& sk, const AddressLike& asked,
+          const Address& used) {
+  fail(code, with_address(operation, asked, used), sk.gettimeout());
 }
 
 }  // namespace thinsock

@@ -106,6 +106,10 @@ std::size_t room_for(std::size_t bufsize, int flags, int family, int type) noexc
 /// The operation and the name of the socket: its peer's, or its own if it is a listener or sends
 /// datagrams without a peer. A stream that has no peer stays without a name.
 std::string with_name_of(const Socket& sk, const char* operation);
+/// The operation and the address that it was given: as the caller wrote it, and what that stands
+/// for.
+std::string with_address(const char* operation, const AddressLike& asked, const Address& used);
+
 /// Ends a text that has given the reason: std::system_error appends the message of the code, and
 /// what() ends at the first NUL.
 constexpr char kEndOfText = '\0';
@@ -117,9 +121,14 @@ constexpr char kEndOfText = '\0';
 [[noreturn]] void fail(std::error_code code, const char* operation, const Socket& sk,
                        std::size_t transferred = 0);
 
-inline Result check(Result result, const char* operation, const Address& address, Timeout timeout) {
-  if (result < 0) fail(code_of(result), operation + (' ' + address.str()), timeout);
-  return result;
+/// The same, and the text begins with_address.
+[[noreturn]] void fail(std::error_code code, const char* operation, const Socket& sk,
+                       const AddressLike& asked, const Address& used);
+
+inline std::size_t value_of(Result result, const char* operation, const Socket& sk,
+                            const AddressLike& asked, const Address& used) {
+  if (result < 0) fail(code_of(result), operation, sk, asked, used);
+  return static_cast<std::size_t>(result);
 }
 inline std::size_t value_of(Result result, const char* operation, const Socket& sk) {
   if (result < 0) fail(code_of(result), operation, sk);

@@ -7,6 +7,7 @@
 
 #include "deadline.hpp"
 #include "result.hpp"
+#include "thinsock/address.hpp"
 #include "thinsock/descriptor.hpp"
 
 namespace thinsock {

@@ -7,7 +7,6 @@
 #include <string>
 #include <system_error>
 
-#include "thinsock/address.hpp"
 #include "thinsock/error.hpp"
 
 namespace thinsock {
@@ -54,13 +53,9 @@ inline std::error_code last_error() noexcept { return {errno, std::system_catego
 /// Throws the class of Error that fits the code.
 [[noreturn]] void fail(std::error_code code, const std::string& what, std::size_t transferred = 0);
 
-/// Returns the value, or throws an Error that names the operation and the address.
+/// Returns the value, or throws an Error that names the operation.
 inline Result check(Result result, const char* operation) {
   if (result < 0) fail(code_of(result), operation);
-  return result;
-}
-inline Result check(Result result, const char* operation, const Address& address) {
-  if (result < 0) fail(code_of(result), operation + (' ' + address.str()));
   return result;
 }
 
