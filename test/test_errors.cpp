@@ -244,3 +244,13 @@ TEST_CASE("host:port in one text is said to be a Unix path", "[error][address]")
   REQUIRE_THROWS_WITH(Socket().connect("127.0.0.1:80"),
                       "the Unix path 127.0.0.1:80 is not an address of AF_INET");
 }
+
+TEST_CASE("makefile on a closed socket names itself", "[error][makefile]") {
+  Socket sk;
+  sk.close();
+  REQUIRE(what_of([&] { sk.makefile(); }) == "makefile on a closed socket: Bad file descriptor");
+  REQUIRE(what_of([&] {
+            sk.connect({"127.0.0.1", 9});
+          }) == "connect 127.0.0.1:9 on a closed socket: Bad file descriptor");
+  REQUIRE(what_of([] { (void)Socket::fromfd(-1); }) == "fromfd: Bad file descriptor");
+}

@@ -193,6 +193,7 @@ TEST_CASE("a Socket without a descriptor fails every call with EBADF", "[socket]
   for (const auto& [name, call] : calls) {
     CAPTURE(name);
     REQUIRE_THROWS_MATCHES(call(sk), Error, Code(errc::bad_file_descriptor));
+    REQUIRE_THROWS_WITH(call(sk), Catch::Contains(" on a closed socket"));
   }
   REQUIRE(sk.connect_ex({"127.0.0.1", 9}) == errc::bad_file_descriptor);
 }

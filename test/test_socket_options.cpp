@@ -375,6 +375,19 @@ TEST_CASE("every option of a closed Socket fails with EBADF", "[options][close]"
   Socket sk = udp();
   sk.close();
   REQUIRE_THROWS_MATCHES(call(sk), Error, Code(errc::bad_file_descriptor));
+  REQUIRE_THROWS_WITH(
+      call(sk), Catch::Contains("et_") || Catch::Contains(std::string("_multicast ") + kGroup));
+  REQUIRE_THROWS_WITH(call(sk), Catch::EndsWith(" on a closed socket: Bad file descriptor"));
+}
+
+TEST_CASE("an option that is refused names its function and argument", "[options][error]") {
+  Socket sk = udp();
+  sk.join_multicast(kGroup, "127.0.0.1");
+  REQUIRE_THROWS_WITH(sk.set_nodelay(), "set_nodelay: Protocol not available");
+  REQUIRE_THROWS_WITH(sk.join_multicast(kGroup, "127.0.0.1"),
+                      std::string("join_multicast ") + kGroup + ": Address already in use");
+  REQUIRE_THROWS_WITH(sk.join_multicast("10.0.0.1"), "join_multicast 10.0.0.1: Invalid argument");
+  REQUIRE_THROWS_WITH(sk.setsockopt(SOL_SOCKET, 9999, 1), "setsockopt: Protocol not available");
 }
 
 TEST_CASE("a Socket prints what it is and both its addresses", "[socket][print]") {

@@ -29,9 +29,8 @@ int with_mode(int type, Timeout timeout) noexcept {
   return timeout == kNow ? type | SOCK_NONBLOCK : type;
 }
 
-Descriptor duplicate(int fd) {
-  const Result copy = once([&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); });
-  return Descriptor(static_cast<int>(check(copy, "dup")));
+Result duplicate(int fd) noexcept {
+  return once([&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); });
 }
 
 // connect(2), and the wait for its end. Another call must not be made for a connection that is
@@ -98,7 +97,7 @@ Socket Socket::adopt(int fd) {
 }
 
 Socket Socket::fromfd(int fd) {
-  Descriptor copy = duplicate(fd);
+  Descriptor copy(static_cast<int>(check(duplicate(fd), "fromfd")));
   Socket adopted = adopt(copy.fileno());
   (void)copy.detach();  // It is the Socket's.
   return adopted;
@@ -130,7 +129,7 @@ void Socket::bind(AddressLike address) {
 }
 
 void Socket::listen(int backlog) {
-  check(once([&] { return ::listen(fd_, std::max(backlog, 0)); }), "listen");
+  value_of(once([&] { return ::listen(fd_, std::max(backlog, 0)); }), "listen", *this);
 }
 
 Accepted Socket::accept() {
@@ -170,7 +169,7 @@ std::error_code Socket::connect_ex(AddressLike address) {
 }
 
 void Socket::settimeout(Timeout timeout) {
-  check(set_nonblocking(fd_, timeout == kNow), "settimeout");
+  value_of(set_nonblocking(fd_, timeout == kNow), "settimeout", *this);
   timeout_ = timeout;
 }
 
@@ -180,49 +179,24 @@ bool Socket::getblocking() const noexcept { return timeout_ != kNow; }
 
 Address Socket::getpeername() const {
   Address address;
-  check(name_into(address, ::getpeername, fd_), "getpeername");
+  value_of(name_into(address, ::getpeername, fd_), "getpeername", *this);
   return address;
 }
 
 Address Socket::getsockname() const {
   Address address;
-  check(name_into(address, ::getsockname, fd_), "getsockname");
+  value_of(name_into(address, ::getsockname, fd_), "getsockname", *this);
   return address;
 }
 
-int Socket::proto() const { return getsockopt(SOL_SOCKET, SO_PROTOCOL); }
-
-void Socket::setsockopt(int level, int name, int value) {
-  setsockopt(level, name, ConstBuffer(&value, sizeof value));
-}
-
-void Socket::setsockopt(int level, int name, ConstBuffer value) {
-  const auto size = static_cast<socklen_t>(value.size());
-  check(once([&] { return ::setsockopt(fd_, level, name, value.data(), size); }), "setsockopt");
-}
-
-int Socket::getsockopt(int level, int name) const {
-  int value = 0;
-  socklen_t size = sizeof value;
-  check(once([&] { return ::getsockopt(fd_, level, name, &value, &size); }), "getsockopt");
-  return value;
-}
-
-std::string Socket::getsockopt(int level, int name, std::size_t size) const {
-  std::string value(size, '\0');
-  auto length = static_cast<socklen_t>(size);
-  check(once([&] { return ::getsockopt(fd_, level, name, value.data(), &length); }), "getsockopt");
-  value.resize(length);
-  return value;
-}
-
 bool Socket::get_inheritable() const {
-  return !(check(once([&] { return ::fcntl(fd_, F_GETFD); }), "get_inheritable") & FD_CLOEXEC);
+  return !(value_of(once([&] { return ::fcntl(fd_, F_GETFD); }), "get_inheritable", *this) &
+           FD_CLOEXEC);
 }
 
 void Socket::set_inheritable(bool inheritable) {
   const int flags = inheritable ? 0 : FD_CLOEXEC;
-  check(once([&] { return ::fcntl(fd_, F_SETFD, flags); }), "set_inheritable");
+  value_of(once([&] { return ::fcntl(fd_, F_SETFD, flags); }), "set_inheritable", *this);
 }
 
 void Socket::shutdown(int how) {
@@ -236,7 +210,10 @@ void Socket::close() {
 
 int Socket::detach() noexcept { return std::exchange(fd_, -1); }
 
-Socket Socket::dup() const { return Socket(duplicate(fd_).detach(), family_, type_, timeout_); }
+Socket Socket::dup() const {
+  const auto copy = static_cast<int>(value_of(duplicate(fd_), "dup", *this));
+  return Socket(copy, family_, type_, timeout_);
+}
 
 std::string Socket::str() const {
   std::string text = "<Socket";

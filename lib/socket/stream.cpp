@@ -265,6 +265,7 @@ void SocketStream::close() {
 }
 
 SocketStream Socket::makefile(std::string_view mode, std::size_t buffering) const {
+  if (fd_ == -1) fail(code_of(-EBADF), "makefile", *this);  // Not of the dup, which it would be.
   return SocketStream(dup(), mode, buffering, buffering);
 }
 

@@ -50,13 +50,17 @@ bool is_named_by_itself(const Socket& sk) noexcept {
 
 }  // namespace
 
+std::string noting_closed(const Socket& sk, std::string text) {
+  return sk.fileno() == -1 ? text + " on a closed socket" : text;
+}
+
 std::string with_name_of(const Socket& sk, const char* operation) {
   Address name;
   if (name_into(name, ::getpeername, sk.fileno()) < 0) name = former_peer(sk.fileno(), sk.family());
   if (name.size() == 0 && is_named_by_itself(sk)) name_into(name, ::getsockname, sk.fileno());
   std::string text(operation);
   if (name.port() != 0 || !name.path().empty()) text += ' ' + name.str();
-  return text;
+  return noting_closed(sk, text);
 }
 
 std::string with_address(const char* operation, const AddressLike& asked, const Address& used) {
@@ -83,7 +87,7 @@ void fail(std::error_code code, const char* operation, const Socket& sk, std::si
 
 void fail(std::error_code code, const char* operation, const Socket& sk, const AddressLike& asked,
           const Address& used) {
-  fail(code, with_address(operation, asked, used), sk.gettimeout());
+  fail(code, noting_closed(sk, with_address(operation, asked, used)), sk.gettimeout());
 }
 
 }  // namespace thinsock

@@ -103,6 +103,8 @@ constexpr std::size_t kChunk = 64 * 1024;
 /// How many of the bytes that a receive asks for are worth making room for.
 std::size_t room_for(std::size_t bufsize, int flags, int family, int type) noexcept;
 
+/// The text, and that the socket is closed, if it is.
+std::string noting_closed(const Socket& sk, std::string text);
 /// The operation and the name of the socket: its peer's, or its own if it is a listener or sends
 /// datagrams without a peer. A stream that has no peer stays without a name.
 std::string with_name_of(const Socket& sk, const char* operation);
