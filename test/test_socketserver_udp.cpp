@@ -5,11 +5,13 @@
 #include <sys/ioctl.h>
 
 #include <condition_variable>
+#include <future>
 #include <mutex>
 #include <optional>
 
 #include "processes.hpp"
 #include "thinsock/message.hpp"
+#include "waiting.hpp"
 
 using namespace test;
 using std::errc;
@@ -373,4 +375,42 @@ TEST_CASE("a datagram under way is answered though its server is being closed",
   server.server_close();
   REQUIRE_FALSE(server.error);
   REQUIRE(client.recv(9) == "x");
+}
+
+// All replies leave by the server's socket: no thread may change how another one's send waits.
+TEST_CASE("replies to clients that do not read end with their request's time",
+          "[socketserver][udp][threads]") {
+  constexpr int kRequests = 64;
+  std::atomic<int> begun = 0, answered = 0, timed_out = 0;
+  const RequestHandler run = [&](RequestContext& context) {
+    ++begun;
+    const Outcome outcome = outcome_of([&] { context.reply(context.packet); });
+    if (!outcome.error) ++answered;
+    if (outcome.is_timeout) ++timed_out;
+  };
+  ServerOptions options = kOptions;
+  options.request_timeout = 40ms;
+  Telling<ThreadingUnixDatagramServer> server("", run, options);
+  const Serving serving(server);
+  std::future<void> closed;
+  // Once these are closed, no reply waits for them any more, so that a failed test ends too.
+  std::vector<Socket> silent;
+  for (int i = 0; i < 8; ++i) silent.push_back(full_queue().client);
+  const auto ask = [&] {
+    for (int i = 0; i < kRequests; ++i) silent[i % 8].sendto("x", server.server_address);
+  };
+  ask();
+  REQUIRE(eventually([&] { return timed_out == kRequests; }));
+  Socket reading = asking(server.server_address, Address(""));
+  reading.settimeout(500ms);
+  REQUIRE(eventually([&] {
+    reading.send("x");
+    return code_of([&] { reading.recv(1); }) == std::error_code();
+  }));
+  ask();
+  closed = std::async(std::launch::async, [&] { server.server_close(); });
+  const bool soon = closed.wait_for(kPatience) == std::future_status::ready;
+  silent.clear();
+  REQUIRE(soon);
+  REQUIRE(begun == answered + timed_out);
 }

@@ -282,6 +282,37 @@ TEST_CASE("a recv ends in time on a socket whose errors nobody fetches", "[socke
   check_timed_out(outcome.get(), 30ms);
 }
 
+TEST_CASE("sends that wait in several threads leave their socket's state alone",
+          "[socket][send][threads]") {
+  Kinds kinds = kTransfers;
+  // sendfile has no MSG_DONTWAIT: it makes its socket non-blocking meanwhile.
+  std::erase_if(kinds, [](const Kind& kind) {
+    return kind.release != take || kind.call == sendfile || kind.call == sendfile_of_a_pipe;
+  });
+  for (const Kind& kind : kinds) {
+    INFO(kind.name);
+    Pair ends = kind.ends();
+    ends.server.settimeout(100ms);
+    std::vector<std::future<Outcome>> sends;
+    for (int i = 0; i < 4; ++i) {
+      sends.push_back(
+          std::async(std::launch::async, [&] { return outcome_of([&] { kind.call(ends); }); }));
+    }
+    const auto all_ended = [&] {
+      return std::ranges::all_of(
+          sends, [](auto& send) { return send.wait_for(0s) == std::future_status::ready; });
+    };
+    bool changed = false;
+    for (const Stopwatch watch; !all_ended() && watch.elapsed() < kPatience; pause_for(1ms)) {
+      changed = changed || nonblocking(ends.server) || has_timer(ends.server, SO_SNDTIMEO);
+    }
+    CHECK_FALSE(changed);
+    CHECK(all_ended());
+    take(ends);  // Lets a send end that still waits.
+    for (auto& send : sends) check_timed_out(send.get(), 100ms);
+  }
+}
+
 TEST_CASE("one thread receives while another sends", "[socket][threads]") {
   Pair pair = GENERATE(true, false) ? unix_pair() : tcp_pair();
   const std::string there(4 << 20, 'x'), back(4 << 20, 'y');
