@@ -3,6 +3,8 @@
 #pragma once
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -123,6 +125,19 @@ struct RefusingPort {
   }();
   thinsock::Address address = holder.getsockname();
 };
+
+/// Leaves an error in the error queue of a UDP socket, where it stays because nobody fetches it
+/// (IP_RECVERR in ip(7)): a datagram to a port that refuses it. The next call reports the error
+/// too.
+inline void leave_error_unread(Socket& sk) {
+  Socket refusing = named_socket();
+  refusing.connect(refusing.getsockname());  // It accepts datagrams from itself only.
+  sk.setsockopt(IPPROTO_IP, IP_RECVERR, 1);
+  sk.sendto("x", refusing.getsockname());
+  pollfd entry{sk.fileno(), 0, 0};
+  REQUIRE(::poll(&entry, 1, 5000) == 1);
+  REQUIRE(entry.revents == POLLERR);
+}
 
 /// A listener with a full backlog: the next connect waits, because nobody accepts.
 struct FullListener {

@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 
 #include <condition_variable>
+#include <ctime>
 #include <future>
 #include <mutex>
 #include <optional>
@@ -413,4 +414,20 @@ TEST_CASE("replies to clients that do not read end with their request's time",
   silent.clear();
   REQUIRE(soon);
   REQUIRE(begun == answered + timed_out);
+}
+
+// Poll reports an error queue with something in it for ever, while there is no request.
+TEMPLATE_TEST_CASE("a server sleeps whose socket has errors that nobody fetches",
+                   "[socketserver][udp]", UDPServer, ThreadingUDPServer) {
+  Telling<TestType> server(
+      kLoopback, [](RequestContext& context) { context.reply(context.packet); }, kOptions);
+  leave_error_unread(server.socket);
+  const Serving serving(server);
+  const Socket client = asking(server.server_address);
+  const std::clock_t before = std::clock();  // The processor time of all threads.
+  for (const char* text : {"one", "two", "three"}) {
+    REQUIRE(answer_to(client, text) == text);
+    pause_for(100ms);
+  }
+  REQUIRE(std::clock() - before < CLOCKS_PER_SEC / 10);
 }

@@ -1,8 +1,7 @@
 // How long calls wait: timeouts, deadlines, signals, and descriptors that others have changed.
-#include <netinet/in.h>
-
 #include <algorithm>
 #include <future>
+#include <optional>
 
 #include "waiting.hpp"
 
@@ -267,19 +266,49 @@ TEST_CASE("the copies of a listener keep their own timeouts", "[socket][dup]") {
   check_timed_out(outcome.get(), 3ms);
 }
 
-// A poll reports a full error queue for ever, while recv finds no data.
-TEST_CASE("a recv ends in time on a socket whose errors nobody fetches", "[socket][recv]") {
-  Socket sk(AF_INET, SOCK_DGRAM);
-  sk.setsockopt(IPPROTO_IP, IP_RECVERR, 1);
-  sk.settimeout(30ms);
-  sk.connect(RefusingPort().address);
-  sk.send("x");
+// Poll reports an error queue with something in it for ever, while recv finds no data.
+TEST_CASE("a recv sleeps until its timeout on a socket whose errors nobody fetches",
+          "[socket][recv]") {
+  Socket sk = named_socket();
+  leave_error_unread(sk);
   REQUIRE(code_of([&] { sk.recv(1); }) == errc::connection_refused);
-  auto outcome = std::async(std::launch::async, [&] { return outcome_of([&] { sk.recv(1); }); });
+  const bool in_scope = GENERATE(false, true);
+  sk.settimeout(in_scope ? Timeout() : Timeout(300ms));
+  auto outcome = std::async(std::launch::async, [&] {
+    std::optional<CancelScope> scope;
+    if (in_scope) scope.emplace(Timeout(300ms));
+    return outcome_of([&] { sk.recv(1); });
+  });
   const bool ended = outcome.wait_for(kPatience) == std::future_status::ready;
   if (!ended) sk.recv(1, MSG_ERRQUEUE);
   REQUIRE(ended);
-  check_timed_out(outcome.get(), 30ms);
+  const Outcome waited = outcome.get();
+  check_timed_out(waited, 300ms);
+  REQUIRE(waited.cpu < waited.time * 0.3);
+}
+
+// Poll reports a datagram socket that was shut down as readable for ever, while recv finds no data.
+TEST_CASE("a recv ends when another thread shuts its datagram socket down",
+          "[socket][recv][threads]") {
+  Pair pair = message_pair();
+  const bool in_scope = GENERATE(false, true);
+  pair.server.settimeout(in_scope ? Timeout() : Timeout(2 * kPatience));
+  std::stop_source source;
+  std::string data = "nothing received yet";
+  auto outcome = std::async(std::launch::async, [&] {
+    std::optional<CancelScope> scope;
+    if (in_scope) scope.emplace(source.get_token());
+    return outcome_of([&] { data = pair.server.recv(9); });
+  });
+  pause_for(30ms);
+  pair.server.shutdown(SHUT_RD);
+  const bool ended = outcome.wait_for(kPatience) == std::future_status::ready;
+  source.request_stop();
+  const Outcome waited = outcome.get();
+  CHECK(ended);
+  CHECK(waited.error == std::error_code());
+  CHECK(waited.cpu < 50ms);
+  REQUIRE(data.empty());
 }
 
 TEST_CASE("sends that wait in several threads leave their socket's state alone",
