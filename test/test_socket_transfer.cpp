@@ -3,12 +3,14 @@
 #include <netinet/in.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <functional>
 #include <future>
 #include <new>
 #include <string_view>
+#include <vector>
 
 #include "support.hpp"
 
@@ -443,6 +445,32 @@ TEST_CASE("recv gives a Unix message of any length whole", "[socket][recv]") {
   REQUIRE(pair.server.recv(1 << 20) == data);
   REQUIRE(pair.server.recv(100'000) == data.substr(0, 100'000));
   REQUIRE(pair.server.recvfrom(1 << 20).data == data);
+}
+
+// The message that one thread has looked at may be the other one's when it takes one.
+TEST_CASE("two threads that receive Unix messages get each one whole", "[socket][recv][threads]") {
+  Pair pair = unix_pair(SOCK_DGRAM);
+  pair.client.setsockopt(SOL_SOCKET, SO_SNDBUF, 1 << 20);
+  const std::string data = pattern(200'000);
+  std::vector<std::size_t> sent;
+  for (std::size_t i = 1; i <= 4000; ++i) sent.push_back(i * 77'777 % data.size());
+  const auto sizes_of = [&](const std::function<std::string()>& receive) {
+    std::vector<std::size_t> sizes;
+    for (std::string message; !(message = receive()).empty();) {
+      sizes.push_back(data.starts_with(message) ? message.size() : 0);
+    }
+    return sizes;
+  };
+  auto one = std::async(std::launch::async, sizes_of, [&] { return pair.server.recv(1 << 20); });
+  auto other =
+      std::async(std::launch::async, sizes_of, [&] { return pair.server.recvfrom(1 << 20).data; });
+  for (const std::size_t size : sent) pair.client.send({data.data(), size});
+  for (int i = 0; i < 2; ++i) pair.client.send("");  // Each ends one of the threads.
+  std::vector<std::size_t> received = one.get();
+  for (const std::size_t size : other.get()) received.push_back(size);
+  std::ranges::sort(received);
+  std::ranges::sort(sent);
+  REQUIRE((received == sent));
 }
 
 TEST_CASE("recv tells an empty message from none", "[socket][recv]") {
