@@ -116,6 +116,19 @@ inline std::string arrived(Socket& sk) {
   return data;
 }
 
+/// Receives until the end of file.
+inline std::string rest_of(Socket& sk) {
+  std::string all;
+  for (std::string part; !(part = sk.recv(1 << 20)).empty();) all += part;
+  return all;
+}
+
+/// Waits until poll(2) reports one of the events, an error or a hang-up.
+inline void wait_for(const Socket& sk, short events) {
+  pollfd entry{sk.fileno(), events, 0};
+  REQUIRE(::poll(&entry, 1, static_cast<int>(std::chrono::milliseconds(kPatience).count())) == 1);
+}
+
 /// A TCP address of 127.0.0.1 that refuses connections: bound, but not listening.
 struct RefusingPort {
   Socket holder = [] {
@@ -134,9 +147,7 @@ inline void leave_error_unread(Socket& sk) {
   refusing.connect(refusing.getsockname());  // It accepts datagrams from itself only.
   sk.setsockopt(IPPROTO_IP, IP_RECVERR, 1);
   sk.sendto("x", refusing.getsockname());
-  pollfd entry{sk.fileno(), 0, 0};
-  REQUIRE(::poll(&entry, 1, 5000) == 1);
-  REQUIRE(entry.revents == POLLERR);
+  wait_for(sk, 0);
 }
 
 /// A listener with a full backlog: the next connect waits, because nobody accepts.

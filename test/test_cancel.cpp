@@ -117,8 +117,7 @@ TEST_CASE("a sendall that is stopped tells how much has gone", "[cancel][sendall
     by_value.transferred = pair.server.sendall(data, by_value.error);
     return by_value;
   });
-  pollfd entry{pair.client.fileno(), POLLIN, 0};
-  REQUIRE(::poll(&entry, 1, 5000) == 1);
+  wait_for(pair.client, POLLIN);
   source.request_stop();
   const Outcome ended = outcome.get();
   REQUIRE(ended.error == errc::operation_canceled);
@@ -218,7 +217,7 @@ TEST_CASE("a stopped accept leaves a blocking listener blocking", "[cancel][acce
     const CancelScope scope(stopped());
     REQUIRE_THROWS_MATCHES(lst.accept(), Error, Code(errc::operation_canceled));
   }
-  REQUIRE_FALSE(::fcntl(lst.fileno(), F_GETFL) & O_NONBLOCK);
+  REQUIRE_FALSE(nonblocking(lst));
 }
 
 TEST_CASE("a stop does not end calls of another thread", "[cancel][threads]") {

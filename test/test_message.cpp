@@ -7,7 +7,6 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 #include <future>
 #include <optional>
 #include <string_view>
@@ -49,12 +48,6 @@ void fill(Socket& sk, const thinsock::AddressLike& address) {
     while (true) sk.sendmsg({"full"}, {}, MSG_DONTWAIT, address);
   };
   REQUIRE_THROWS_MATCHES(send_on(), Error, Code(errc::operation_would_block));
-}
-
-double cpu_milliseconds() {
-  timespec time{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_nsec) / 1e6;
 }
 
 // What Python's own module prints after `script`, where s is that end of the pair.
@@ -222,12 +215,12 @@ TEST_CASE("sendmsg to a receiver without room waits until the timeout, idly",
   }
   fill(sender, address);
   sender.settimeout(300ms);
-  const double cpu = cpu_milliseconds();
+  const Milliseconds cpu = cpu_time();
   const Stopwatch watch;
   REQUIRE_THROWS_AS(sender.sendmsg({"x"}, {}, 0, address), TimeoutError);
   CHECK(watch.elapsed() >= 300ms);
   CHECK(watch.elapsed() < 1300ms);
-  CHECK(cpu_milliseconds() - cpu < 100);
+  CHECK(cpu_time() - cpu < 100ms);
   REQUIRE(receiver.recv(16) == "full");
   REQUIRE(sender.sendmsg({"x"}, {}, 0, address) == 1);
 }

@@ -1,6 +1,5 @@
 // Socket::sendfile: what goes, how far a failed call came, and what it leaves as it was.
 #include <fcntl.h>
-#include <poll.h>
 
 #include <csignal>
 #include <fstream>
@@ -40,13 +39,6 @@ class File {
   Descriptor fd_;
 };
 
-// All that comes until the end of file.
-std::string rest_of(Socket& sk) {
-  std::string all;
-  for (std::string part; !(part = sk.recv(1 << 20)).empty();) all += part;
-  return all;
-}
-
 // What the server received after the client has closed.
 std::string received(Pair& pair) {
   pair.client.close();
@@ -81,8 +73,7 @@ void abort(Pair& pair) {
   const linger at_once{1, 0};
   pair.server.setsockopt(SOL_SOCKET, SO_LINGER, {&at_once, sizeof at_once});
   pair.server.close();
-  pollfd entry{pair.client.fileno(), 0, 0};
-  REQUIRE(::poll(&entry, 1, 5000) == 1);
+  wait_for(pair.client, 0);
 }
 
 // Makes the client send the file until it fails, and tells how far it came.
@@ -100,8 +91,6 @@ Failure failed_sendfile(Socket& sk, int file) {
 bool peer_is_gone(const Error& error) {
   return error.code() == errc::broken_pipe || error.code() == errc::connection_reset;
 }
-
-bool is_nonblocking(const Socket& sk) { return ::fcntl(sk.fileno(), F_GETFL) & O_NONBLOCK; }
 
 sigset_t set_of(int signal) {
   sigset_t set;
@@ -454,7 +443,7 @@ TEST_CASE("sendfile of a closed socket fails with EBADF", "[socket][sendfile]") 
 
 TEST_CASE("sendfile leaves the socket blocking", "[socket][sendfile]") {
   Pair pair = stream_pair();
-  REQUIRE_FALSE(is_nonblocking(pair.client));
+  REQUIRE_FALSE(nonblocking(pair.client));
   SECTION("after success") { REQUIRE(pair.client.sendfile(File("x")) == 1); }
   SECTION("after a timeout") {
     pair.client.settimeout(50ms);
@@ -466,7 +455,7 @@ TEST_CASE("sendfile leaves the socket blocking", "[socket][sendfile]") {
     pipe.write_end.close();
     REQUIRE(pair.client.sendfile(pipe.read_end.fileno()) == 0);
   }
-  REQUIRE_FALSE(is_nonblocking(pair.client));
+  REQUIRE_FALSE(nonblocking(pair.client));
 }
 
 TEST_CASE("sendfile leaks no descriptor", "[socket][sendfile]") {

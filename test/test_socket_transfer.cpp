@@ -1,8 +1,4 @@
 // What the send and recv families move, and how they fail; test_timing.cpp has how long they wait.
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <poll.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdlib>
@@ -45,18 +41,6 @@ namespace {
 
 // What recv may have at hand beside the data.
 constexpr std::size_t kLittle = 256 * 1024;
-
-// All that comes until the end of file.
-std::string rest_of(Socket& sk) {
-  std::string all;
-  for (std::string part; !(part = sk.recv(1 << 20)).empty();) all += part;
-  return all;
-}
-
-void wait_for(const Socket& sk, short events) {
-  pollfd entry{sk.fileno(), events, 0};
-  REQUIRE(::poll(&entry, 1, 5000) == 1);
-}
 
 // Neither end of the pair waits: what one has sent is what the other can receive now.
 Pair nonblocking(Pair pair) {
@@ -248,7 +232,7 @@ TEST_CASE("sendto to a full Unix queue fails at once if it may not wait", "[sock
   SECTION("by its timeout") {
     from.settimeout(0s);
     from.sendto("x", to.getsockname(), error);
-    REQUIRE(::fcntl(from.fileno(), F_GETFL) & O_NONBLOCK);
+    REQUIRE(nonblocking(from));
   }
   SECTION("by MSG_DONTWAIT") { from.sendto("x", MSG_DONTWAIT, to.getsockname(), error); }
   REQUIRE(error == errc::operation_would_block);

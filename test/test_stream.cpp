@@ -7,36 +7,12 @@
 #include <iomanip>
 #include <numeric>
 
-#include "support.hpp"
-#include "thinsock/stream.hpp"
+#include "streams.hpp"
 
 using namespace test;
 using namespace std::string_literals;
 using std::errc;
 using thinsock::Error;
-using thinsock::SocketStream;
-
-namespace {
-
-// A stream that alone holds its end of a connection, and the other end.
-struct Connection {
-  SocketStream stream;
-  Socket peer;
-};
-
-Connection connection(std::string_view mode = "rw", std::size_t buffering = 8192) {
-  Pair pair = unix_pair();
-  return {pair.client.makefile(mode, buffering), std::move(pair.server)};
-}
-
-std::string taken(SocketStream& stream, std::size_t size) {
-  std::string data(size, '\0');
-  stream.read(data.data(), static_cast<std::streamsize>(size));
-  data.resize(static_cast<std::size_t>(stream.gcount()));
-  return data;
-}
-
-}  // namespace
 
 TEST_CASE("<< sends formatted values and >> reads them", "[stream]") {
   auto [stream, peer] = connection();

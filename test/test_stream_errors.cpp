@@ -1,38 +1,14 @@
 // How a SocketStream fails: modes, timeouts, resets, exceptions. test_stream.cpp has what it moves.
 #include <fcntl.h>
-#include <poll.h>
 
 #include "child.hpp"
-#include "thinsock/stream.hpp"
+#include "streams.hpp"
 
 using namespace test;
 using namespace std::string_literals;
 using std::errc;
 using thinsock::Error;
-using thinsock::SocketStream;
 using thinsock::TimeoutError;
-
-namespace {
-
-// A stream that alone holds its end of a connection, and the other end.
-struct Connection {
-  SocketStream stream;
-  Socket peer;
-};
-
-Connection connection(std::string_view mode = "rw", std::size_t buffering = 8192) {
-  Pair pair = unix_pair();
-  return {pair.client.makefile(mode, buffering), std::move(pair.server)};
-}
-
-std::string taken(SocketStream& stream, std::size_t size) {
-  std::string data(size, '\0');
-  stream.read(data.data(), static_cast<std::streamsize>(size));
-  data.resize(static_cast<std::size_t>(stream.gcount()));
-  return data;
-}
-
-}  // namespace
 
 TEST_CASE("putback of another byte than the one read is refused", "[stream]") {
   auto [stream, peer] = connection();
@@ -137,8 +113,7 @@ TEST_CASE("a stream whose peer is gone is destroyed without an exception or a si
     SocketStream stream = pair.client.makefile();
     stream << "text";
     reset(std::move(pair.server));
-    pollfd hung_up{pair.client.fileno(), 0, 0};
-    REQUIRE(::poll(&hung_up, 1, 5000) == 1);
+    wait_for(pair.client, 0);
     // TCP says ECONNRESET first; from then on it is EPIPE and, if asked for, the signal.
     REQUIRE_THROWS_AS(pair.client.sendall("x"), Error);
   }
