@@ -1,4 +1,4 @@
-// Child processes, for what a test must not do to its own process.
+// Runs code in child processes, for what a test must not do to its own process.
 #pragma once
 
 #include <sys/wait.h>
@@ -13,7 +13,7 @@
 
 namespace test {
 
-/// CHECK for a child process, where the test runner cannot be used.
+/// Does in a child process what CHECK does elsewhere: Catch cannot report from there.
 inline void expect(bool holds, const std::string& seen = "", int line = __builtin_LINE()) {
   if (holds) return;
   throw std::runtime_error("line " + std::to_string(line) + " does not hold " + seen);
@@ -53,7 +53,8 @@ inline std::string output_of(const std::function<void()>& body) {
 /// Checks by expect() in a child process.
 inline void in_child(const std::function<void()>& body) { REQUIRE(output_of(body) == ""); }
 
-/// The same in a child process that has entered a place of its own, unless the system refuses it.
+/// Checks by expect() in a child process that enter() has moved to a place such as a new namespace.
+/// If the system refuses to let it enter, there is only a warning.
 inline void in_child_at(const char* place, const std::function<bool()>& enter,
                         const std::function<void()>& body) {
   const std::string output = output_of([&] {

@@ -75,14 +75,15 @@ inline Socket client_of(const BaseServer& server) {
   return sk;
 }
 
-/// The answer to a text, from a client that stays connected.
+/// Sends the text and returns the answer. The client stays connected.
 inline std::string answer_to(const Socket& client, std::string_view text) {
   Socket sk = patient(client.dup());
   sk.sendall(text);
   return sk.recv(1024);
 }
 
-/// What a client receives that sends data, then perhaps its end. The handler runs in this thread.
+/// Connects a client that sends the data and, if `shut`, its end of file. Returns all that the
+/// server answers. The handler runs in this thread.
 inline std::string answer(BaseServer& server, std::string_view data = "", bool shut = true) {
   Socket client = client_of(server);
   client.sendall(data);
@@ -100,7 +101,8 @@ inline std::string answer(RequestHandler run, std::string_view data = "") {
   return got;
 }
 
-/// What the handler threw; the client may have reset the connection before it runs.
+/// Returns what the handler threw. If `vanishes`, the client resets the connection before the
+/// handler runs.
 inline std::exception_ptr error_of(RequestHandler run, std::string_view data = "",
                                    bool vanishes = false) {
   Server server(std::move(run));

@@ -1,5 +1,5 @@
-// What the tests of forking servers share: handlers that tell their process, and clients that know
-// which process serves them.
+// What the tests of forking servers share: handlers that send the id of their process, and clients
+// that know which process serves them.
 #pragma once
 
 #include "child.hpp"
@@ -9,7 +9,7 @@ namespace test {
 
 using thinsock::ForkingTCPServer;
 
-/// Sends its process's id, and ends when the client says so.
+/// Sends the id of its process, and ends when the client sends a byte or its end of file.
 inline void tell_pid_and_wait(Socket& request, const Address&) {
   request.sendall(std::to_string(::getpid()) + '\n');
   request.recv(1);
@@ -24,8 +24,9 @@ inline pid_t pid_from(Socket& client) {
   return line.empty() ? -1 : std::stoi(line);
 }
 
-/// A client whose request is being served, until end() or the end of the scope. That is a shutdown,
-/// as a close would leave the copies which later processes have of the client's descriptor.
+/// A client whose request is being served, until end() or the end of the scope. end() shuts the
+/// connection down: a close would not end it, because processes that were forked later have copies
+/// of the client's descriptor.
 struct Served {
   explicit Served(BaseServer& server) : client(client_of(server)) {
     server.handle_request();
@@ -51,8 +52,8 @@ inline void serve_one(BaseServer& server) {
   served.wait_until_dead();
 }
 
-/// Whether the server has waited for all its processes in time: in its own loop, if it serves, or
-/// in handle_request without a client.
+/// Whether the server reaps all its children in time. A server that does not serve reaps them in
+/// handle_request, which is called without a client.
 inline bool childless_in_time(ForkingTCPServer& server, bool serves = false) {
   if (!serves) server.socket.settimeout(1ms);
   return eventually([&] {

@@ -22,7 +22,7 @@ namespace test {
 
 using thinsock::Address;
 
-// Python's side: each line that it reads is the body of a function, and it writes the outcome.
+// The Python program. Each line that it reads is the body of a function, whose outcome it writes.
 inline constexpr const char* kServer = R"(
 import os, struct, sys
 from socket import *
@@ -179,7 +179,7 @@ class Python {
 
   bool found() const { return found_; }
 
-  /// The outcome of a function with this body.
+  /// Runs a function with this body in Python, and returns its outcome.
   std::string ask(std::string_view body) {
     stream_ << body << '\n';
     std::string answer = stream_.readline();
@@ -187,7 +187,7 @@ class Python {
     return answer;
   }
 
-  /// A path for a new file, filled up to size bytes; removed at the end of the tests.
+  /// A path for a new file, padded to `size` bytes. The file is removed at the end of the tests.
   std::string path(std::size_t size) {
     std::string name = directory_ / ("cpp" + std::to_string(++count_) + '-').c_str();
     if (name.size() < size) name.resize(size, 'x');
@@ -219,7 +219,7 @@ class Python {
   bool found_;
 };
 
-/// All tests of a program share one process.
+/// The Python process, which all tests of a program share.
 inline Python& python() {
   static Python one;
   return one;

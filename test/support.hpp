@@ -1,4 +1,4 @@
-// What all tests share: real sockets on loopback, each with a timeout, and how the kernel sees
+// What all tests share: real sockets on loopback, each with a timeout, and what the kernel knows of
 // them.
 #pragma once
 
@@ -108,7 +108,7 @@ inline std::string pattern(std::size_t size) {
   return data;
 }
 
-/// What has arrived, without waiting: a Unix socket has all data as soon as it is sent.
+/// Receives what has arrived, without waiting. On a Unix socket that is all that was sent.
 inline std::string arrived(Socket& sk) {
   std::string data(1 << 16, '\0');
   std::error_code none;
@@ -129,7 +129,7 @@ inline void wait_for(const Socket& sk, short events) {
   REQUIRE(::poll(&entry, 1, static_cast<int>(std::chrono::milliseconds(kPatience).count())) == 1);
 }
 
-/// A TCP address of 127.0.0.1 that refuses connections: bound, but not listening.
+/// A TCP address of 127.0.0.1 that refuses connections: its socket is bound, but does not listen.
 struct RefusingPort {
   Socket holder = [] {
     Socket sk;
@@ -139,12 +139,12 @@ struct RefusingPort {
   thinsock::Address address = holder.getsockname();
 };
 
-/// Leaves an error in the error queue of a UDP socket, where it stays because nobody fetches it
-/// (IP_RECVERR in ip(7)): a datagram to a port that refuses it. The next call reports the error
-/// too.
+/// Sends a datagram to a port that refuses it, which leaves an error in the error queue of the UDP
+/// socket (IP_RECVERR, ip(7)). It stays there until it is received with MSG_ERRQUEUE, although the
+/// next call on the socket reports the error as well.
 inline void leave_error_unread(Socket& sk) {
   Socket refusing = named_socket();
-  refusing.connect(refusing.getsockname());  // It accepts datagrams from itself only.
+  refusing.connect(refusing.getsockname());  // It takes datagrams only from itself.
   sk.setsockopt(IPPROTO_IP, IP_RECVERR, 1);
   sk.sendto("x", refusing.getsockname());
   wait_for(sk, 0);
@@ -226,12 +226,12 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-/// The tests' only sleep, where no event can be waited for: a call that blocks announces nothing,
-/// and that nothing happens for a while (no timeout, no wake-up, no processor time) has no event.
-/// Too short a pause makes a test weaker, but never fail.
+/// The only sleep in the tests, for what no event announces: that a thread waits in a call by now,
+/// or that nothing happens for a while (no timeout, no wake-up, no processor time). A pause that is
+/// too short makes a test weaker, but cannot make it fail.
 inline void pause_for(std::chrono::milliseconds time) { std::this_thread::sleep_for(time); }
 
-/// Waits until the condition holds, by asking again and again; false if it never did.
+/// Checks the condition again and again until it holds; false if it does not within kPatience.
 template <class Condition>
 bool eventually(const Condition& condition) {
   const Stopwatch watch;
@@ -242,7 +242,8 @@ bool eventually(const Condition& condition) {
   return true;
 }
 
-/// Closes the socket so that its peer is told of a reset; on a Unix socket, of a broken pipe.
+/// Closes a TCP socket with a reset. On a Unix socket it is a plain close, after which the peer's
+/// sends fail with EPIPE.
 inline void reset(Socket sk) {
   sk.set_linger(0s);
   sk.close();
@@ -257,7 +258,7 @@ class Interrupter {
   }
 
  private:
-  // Comes before sender_, so that the handler is there before the first signal.
+  // Declared before sender_, so that the handler is installed before the first signal is sent.
   int installed_ = [] {
     struct sigaction action {};
     action.sa_handler = [](int) {};
@@ -328,7 +329,8 @@ std::error_code code_of(const Call& call) {
   return {};
 }
 
-/// REQUIRE_THROWS_MATCHES(call, Error, Code(std::errc::connection_refused))
+/// Matches an Error by its code, as in
+/// REQUIRE_THROWS_MATCHES(call, Error, Code(std::errc::connection_refused)).
 class Code : public Catch::MatcherBase<thinsock::Error> {
  public:
   explicit Code(std::errc expected) : expected_(expected) {}

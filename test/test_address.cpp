@@ -40,14 +40,14 @@ Address unnamed() {
 std::string path_of(std::size_t size) { return '/' + std::string(size - 1, 'a'); }
 std::string abstract_of(std::size_t size) { return '\0' + std::string(size - 1, 'a'); }
 
-// As a method with an address parameter sees it.
+// Converts its argument as a method with an address parameter does.
 std::string seen(AddressLike address) { return address.str(); }
 
 std::size_t hash(const Address& address) { return std::hash<Address>()(address); }
 
 }  // namespace
 
-// A null pointer, or a literal 0, is no path and no host.
+// A null pointer or a literal 0 must not be taken for a path or a host.
 static_assert(!std::is_constructible_v<AddressLike, std::nullptr_t>);
 static_assert(!std::is_constructible_v<AddressLike, std::nullptr_t, int>);
 

@@ -23,7 +23,7 @@ struct Point {
   std::int32_t x, y;
 };
 
-// As a method with a buffer parameter sees it.
+// These convert their arguments as methods with a buffer parameter do.
 std::string bytes_of(ConstBuffer buffer) { return {buffer.data(), buffer.size()}; }
 std::size_t size_of(MutableBuffer buffer) { return buffer.size(); }
 void fill(MutableBuffer buffer, char byte) { std::fill_n(buffer.data(), buffer.size(), byte); }

@@ -9,7 +9,7 @@ using thinsock::Error;
 
 namespace {
 
-// A call that a stop ends has ended by then, also on a loaded machine: well within kPatience.
+// A stop ends a call within this time even on a loaded machine. It is well below kPatience.
 constexpr auto kSoon = 2500ms;
 
 std::stop_token stopped() {
@@ -304,7 +304,7 @@ TEST_CASE("scopes and the calls they ended leave no descriptor behind", "[cancel
 
 TEST_CASE("a scope's descriptor does not survive an exec", "[cancel]") {
   int flags = 0;
-  std::thread([&] {  // All scopes of a thread share one descriptor.
+  std::thread([&] {  // A new thread has no descriptor for its scopes yet.
     const CancelScope scope{std::stop_source().get_token()};
     Pair pair = unix_pair();
     pair.server.settimeout(1ms);
@@ -356,7 +356,7 @@ TEST_CASE("a scope ends calls also without a descriptor to spare", "[cancel]") {
   std::promise<void> ready;
   Outcome outcome;
   const DescriptorLimit none(0);
-  std::thread reader([&] {  // It has had no scope yet, whose descriptor it could use.
+  std::thread reader([&] {  // A new thread has no descriptor for its scopes yet.
     const CancelScope scope(source.get_token());
     ready.set_value();
     outcome = outcome_of([&] { pair.server.recv(1); });

@@ -15,7 +15,7 @@ namespace {
 constexpr auto kBudget = 150ms;
 constexpr auto kHuge = std::chrono::hours(24 * 365 * 291);
 
-// Ends on which a call is done at once.
+// Pairs of sockets on whose server's end a call does not have to wait.
 Pair pending() {
   Pair pair = listening();
   pair.client.connect(pair.server.getsockname());
@@ -50,7 +50,7 @@ const Kinds kReady = {
     {"create_connection", listening, create_as_given, nothing},
 };
 
-// Sends a byte every few milliseconds, until the end of the scope or of all patience.
+// Sends a byte every few milliseconds, until the end of the scope or until kPatience is over.
 class Drip {
  public:
   explicit Drip(Socket& sk) : sk_(sk) {}
@@ -69,7 +69,7 @@ class Drip {
   }};
 };
 
-// How long it takes to receive nothing.
+// The outcome of a recv to which nobody sends anything.
 Outcome silence(Timeout own = kPatience) {
   Pair pair = unix_pair();
   pair.server.settimeout(own);
@@ -204,7 +204,7 @@ TEST_CASE("a peer that takes little by little is ended too", "[cancel][timeout]"
 TEST_CASE("a recv_exactly that a scope ends tells how much came", "[cancel][timeout]") {
   Pair pair = unix_pair();
   pair.client.send("abc");
-  const CancelScope scope(kLate);  // Not over before the call has begun.
+  const CancelScope scope(kLate);  // Long enough for the call to begin before the scope ends.
   const Outcome outcome = outcome_of([&] { pair.server.recv_exactly(10); });
   REQUIRE(outcome.is_timeout);
   REQUIRE(outcome.transferred == 3);

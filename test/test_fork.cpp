@@ -21,7 +21,7 @@ using thinsock::UnixStreamServer;
 
 namespace {
 
-// A child that does this and ends with its result; killed if it takes too long.
+// Forks a child that runs the program and exits with its result. SIGALRM ends a child that hangs.
 pid_t forked(const std::function<int()>& program) {
   const pid_t child = ::fork();
   REQUIRE(child != -1);
@@ -132,7 +132,8 @@ TEST_CASE("a stop after a fork ends the calls of its own process alone", "[fork]
   std::stop_source source;
   const CancelScope scope(source.get_token());
   const bool in_child = GENERATE(true, false);
-  // Each waits in the scope that both have; one of them is stopped, and then told so.
+  // Parent and child each wait in their copy of the scope. One of them is stopped. The other one's
+  // call is not ended by that: the parent's times out, and the child's receives a byte.
   Pair told = unix_pair();
   const pid_t child = forked([&] {
     if (in_child) source.request_stop();

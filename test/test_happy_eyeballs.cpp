@@ -27,7 +27,7 @@ struct Host {
   static inline std::vector<std::string> addresses;
 };
 
-// Takes the place of libc's, which it calls for all other names.
+// Replaces libc's getaddrinfo: it answers for "host", and asks libc's about all other names.
 extern "C" int getaddrinfo(const char* name, const char* service, const addrinfo* hints,
                            addrinfo** list) {
   static const auto libc =
@@ -45,7 +45,8 @@ extern "C" int getaddrinfo(const char* name, const char* service, const addrinfo
 
 namespace {
 
-// The what() of an Error of this code, and a TimeoutError if it is a timeout's.
+// Checks that the call throws an Error of this code, which is a TimeoutError if the code is
+// timed_out. Returns its what().
 template <class Call>
 std::string error_of(errc code, const Call& call) {
   try {
@@ -78,7 +79,7 @@ Socket live(const char* host, int port = 0) {
 
 int port_of(const Socket& sk) { return sk.getsockname().port(); }
 
-// Its port refuses connections at every address of this machine.
+// A socket whose port refuses connections at every address of this machine.
 Socket bound_to_all() {
   Socket sk(AF_INET6);
   sk.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 0);
@@ -88,7 +89,7 @@ Socket bound_to_all() {
 
 std::string peer_of(const Socket& sk) { return sk.getpeername().host(); }
 
-// Whether nobody has tried to connect.
+// Whether no client has connected to the listener.
 bool untouched(Socket& lst) {
   std::error_code error;
   lst.settimeout(0s);
@@ -329,7 +330,7 @@ TEST_CASE("side by side, an attempt without a descriptor left does not end the o
           "[create_connection]") {
   const Host host(kTwo);
   const Socket dead = black_hole("127.0.0.2"), lst = live("127.0.0.3", port_of(dead));
-  // UBSan needs a descriptor for the first exception of each class.
+  // UBSan opens descriptors at the first exception of each class: that comes before the count.
   REQUIRE_THROWS_AS(Socket(AF_INET, 99), Error);
   const std::size_t before = open_descriptors();
   const std::string what = error_of(errc::timed_out, [&] {
@@ -356,7 +357,8 @@ TEST_CASE("a stop ends all attempts", "[create_connection][cancel]") {
   const Host host(kTwo);
   const Socket dead = black_hole("127.0.0.2"), dead_too = black_hole("127.0.0.3", port_of(dead));
   std::stop_source source;
-  { const CancelScope first(source.get_token()); }  // The thread's scopes share a descriptor.
+  // The first scope of a thread opens the descriptor that all its scopes share.
+  { const CancelScope first(source.get_token()); }
   const std::size_t before = open_descriptors();
   auto stopped = std::async(std::launch::async, [&] {
     pause_for(100ms);

@@ -1,4 +1,4 @@
-// The public headers alone, each for the first time.
+// The public headers, with nothing included before them.
 #include "thinsock/address.hpp"
 #include "thinsock/buffer.hpp"
 #include "thinsock/cancel.hpp"
@@ -12,7 +12,7 @@
 #include "thinsock/socketserver.hpp"
 #include "thinsock/stream.hpp"
 #include "thinsock/timeout.hpp"
-// Once more, to see that the guards hold.
+// Each header is included again, to test its include guard.
 #include "thinsock/address.hpp"
 #include "thinsock/buffer.hpp"
 #include "thinsock/cancel.hpp"
@@ -26,7 +26,7 @@
 #include "thinsock/socketserver.hpp"
 #include "thinsock/stream.hpp"
 #include "thinsock/timeout.hpp"
-// What the assertions need comes last, so that no public header can lean on it.
+// The headers that the tests need come last, so that no public header can rely on them.
 #include <concepts>
 #include <functional>
 #include <string>
@@ -109,7 +109,8 @@ TEST_CASE("the errors are not each other", "[headers][error]") {
 }
 
 TEST_CASE("an error crosses the library's border as its own class", "[headers][error]") {
-  // Thrown inside the shared library, caught here: their type information has to be visible.
+  // The shared library throws them and this program catches them, so the library has to export
+  // their type information.
   REQUIRE_THROWS_AS(Address("localhost", 80), ResolveError);
   REQUIRE_THROWS_AS(Address("localhost", 80), Error);
   REQUIRE_THROWS_AS(Address("localhost", 80), std::system_error);

@@ -1,4 +1,5 @@
-// listen_fds: the sockets a supervisor has passed, here to a child process, from descriptor 3 on.
+// listen_fds: the sockets that a supervisor passes to a service, from descriptor 3 on. Here the
+// service is a child process.
 #include "thinsock/listen_fds.hpp"
 
 #include <cstdlib>
@@ -13,7 +14,7 @@ using thinsock::ListenFd;
 
 namespace {
 
-// The Error of this code that listen_fds throws.
+// Expects listen_fds to throw an Error of this code, with the text in its what().
 void expect_error(errc code, const std::string& text = "", int line = __builtin_LINE()) {
   try {
     listen_fds();
@@ -27,10 +28,10 @@ void expect_error(errc code, const std::string& text = "", int line = __builtin_
 struct Variables {
   const char* fds = nullptr;
   const char* names = nullptr;
-  const char* pid = nullptr;  // The child's own, if not given.
+  const char* pid = nullptr;  // If null, the id of the child process.
 };
 
-// Moves the descriptors to 3, 4, …, open across an exec, and closes all others.
+// Moves the descriptors to 3, 4, … without close-on-exec, and closes all others.
 void arrange(const std::vector<int>& passed) {
   constexpr int kAside = 200;
   std::vector<int> aside;
@@ -200,7 +201,7 @@ TEST_CASE("without the variables there are no sockets", "[listen_fds]") {
   const Socket lst = listener();
   in_service({lst.fileno()}, {}, [] {
     expect(listen_fds().empty());
-    ::setenv("LISTEN_FDS", "1", 1);  // And no LISTEN_PID.
+    ::setenv("LISTEN_FDS", "1", 1);  // LISTEN_PID is not set.
     expect(listen_fds().empty());
     expect(::fcntl(3, F_GETFD) == 0);
   });

@@ -1,4 +1,4 @@
-// Messages: many buffers at once, ancillary data beside them, and descriptors that travel.
+// Messages: many buffers in one call, ancillary data, and descriptors that are passed on.
 #include "thinsock/message.hpp"
 
 #include <fcntl.h>
@@ -27,7 +27,7 @@ using thinsock::TimeoutError;
 
 namespace {
 
-// The end of a pipe in which the text waits to be read.
+// The read end of a pipe that holds the text.
 Descriptor readable(std::string_view text) {
   int ends[2];
   REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
@@ -42,7 +42,7 @@ std::string text_of(const Descriptor& fd) {
   return size < 0 ? std::strerror(errno) : std::string(text, static_cast<std::size_t>(size));
 }
 
-// Until the receiver has no room.
+// Sends until the receiver's queue is full.
 void fill(Socket& sk, const thinsock::AddressLike& address) {
   const auto send_on = [&] {
     while (true) sk.sendmsg({"full"}, {}, MSG_DONTWAIT, address);
@@ -50,7 +50,7 @@ void fill(Socket& sk, const thinsock::AddressLike& address) {
   REQUIRE_THROWS_MATCHES(send_on(), Error, Code(errc::operation_would_block));
 }
 
-// What Python's own module prints after `script`, where s is that end of the pair.
+// Runs the script in Python, where `s` is this end of a pair, and returns what it prints.
 std::string python(Socket& end, const std::string& script) {
   end.set_inheritable(true);
   const std::string command =
@@ -345,7 +345,7 @@ TEST_CASE("recvmsg takes a Unix message beyond 64 KiB whole", "[message][recvmsg
 }
 
 TEST_CASE("recvmsg with much room reports the socket's error", "[message][recvmsg]") {
-  // The look at the length must not take the error away: Linux tells it but once.
+  // Linux reports the error only once: a recvmsg that first looked at the length would lose it.
   const auto room = GENERATE(std::size_t(64), std::size_t(1 << 20));
   Pair pair = unix_pair(SOCK_SEQPACKET);
   pair.client.send("never read");
@@ -393,7 +393,7 @@ TEST_CASE("recvmsg waits until the timeout", "[message][recvmsg][timeout]") {
 }
 
 TEST_CASE("recvmsg with much room waits no longer", "[message][recvmsg][timeout]") {
-  // It looks at the length first: that wait and the other share the time.
+  // A recvmsg that first looked at the length must not wait for the timeout twice.
   Pair pair = unix_pair(SOCK_DGRAM);
   pair.server.settimeout(600ms);
   const Stopwatch watch;

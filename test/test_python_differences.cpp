@@ -1,4 +1,4 @@
-// Where thinsock differs from Python on purpose, as the README or a header says.
+// Where thinsock differs from Python on purpose, as the manual of names or a header says.
 #include <fstream>
 
 #include "python.hpp"

@@ -46,7 +46,7 @@ class Steps : public BaseRequestHandler {
   bool also_;
 };
 
-// The log of one request: the handler's steps, then what was thrown.
+// Returns the log of one request: the steps of the handler, then what was thrown.
 Log steps(Step fails, bool finish_fails = false) {
   Log log;
   const auto error = error_of(handler<Steps>(std::ref(log), fails, finish_fails));
@@ -108,7 +108,7 @@ struct Derived : Base {
 struct InConstructor : BaseRequestHandler {
   InConstructor() { request.sendall(static_cast<Server&>(server).name + client_address.host()); }
 };
-// Its function has a name that the library's handlers use too.
+// Has a function with the same name as one of the base class.
 struct Busy : BaseRequestHandler {
   void setup() override { request.sendall("setup "); }
   void handle() override { run(); }

@@ -12,8 +12,8 @@
 
 #include "support.hpp"
 
-// The expected values are what Python 3.11's socket module answers to the same arguments. Names are
-// those of /etc/hosts alone: none of these tests asks a name server.
+// The expected values are what Python 3.11's socket module answers to the same arguments. All
+// names are in /etc/hosts: none of these tests asks a name server.
 
 using namespace std::string_literals;
 using std::nullopt;
@@ -30,7 +30,7 @@ namespace {
 
 constexpr int kNumeric = NI_NUMERICHOST | NI_NUMERICSERV;
 
-// REQUIRE_THROWS_MATCHES(call, ResolveError, Resolver(EAI_NONAME))
+// Matches by code: REQUIRE_THROWS_MATCHES(call, ResolveError, Resolver(EAI_NONAME)).
 class Resolver : public Catch::MatcherBase<ResolveError> {
  public:
   explicit Resolver(int expected) : expected_(expected, resolve_category()) {}
@@ -41,7 +41,7 @@ class Resolver : public Catch::MatcherBase<ResolveError> {
   std::error_code expected_;
 };
 
-// The addresses as text: in which order the system gives its wildcards depends on its routes.
+// The addresses as texts without an order, which for the wildcards depends on the system's routes.
 std::set<std::string> texts(const std::vector<AddressInfo>& answers) {
   std::set<std::string> all;
   for (const AddressInfo& answer : answers) all.insert(answer.address.str());
@@ -53,12 +53,13 @@ std::string only(const std::vector<AddressInfo>& answers) {
   return answers[0].address.str();
 }
 
-// What a stream to a numeric host gets for a service.
+// The address of a stream socket for this service of 127.0.0.1.
 std::string with_service(std::optional<std::string_view> service) {
   return only(getaddrinfo("127.0.0.1", service, 0, SOCK_STREAM));
 }
 
-// getservbyport's name as getnameinfo has to give it: not every system has an /etc/services.
+// The name that getnameinfo has to give: getservbyport's, or the number if the system does not have
+// the service in /etc/services.
 std::string service_name(int port, const char* protocol) {
   const servent* entry = ::getservbyport(htons(static_cast<std::uint16_t>(port)), protocol);
   return entry ? entry->s_name : std::to_string(port);
@@ -263,10 +264,10 @@ TEST_CASE("a failed lookup does not spoil the next", "[resolve][getaddrinfo]") {
 }
 
 TEST_CASE("the system's own failure is an Error with its errno", "[resolve][getaddrinfo]") {
-  // UBSan opens a pipe when it meets a class for the first time: it has to have met these before.
+  // UBSan opens a pipe at the first exception of each class. That has to come before the limit.
   REQUIRE(code_of([] { test::Socket(-1); }) == std::errc::address_family_not_supported);
   const auto code = code_of([] {
-    const test::DescriptorLimit none(0);  // /etc/hosts cannot be opened
+    const test::DescriptorLimit none(0);  // Now /etc/hosts cannot be opened.
     getaddrinfo("localhost", 80, AF_INET);
   });
   REQUIRE(code == std::errc::too_many_files_open);
@@ -324,7 +325,7 @@ TEST_CASE("getnameinfo keeps the scope of a host", "[resolve][getnameinfo]") {
 }
 
 TEST_CASE("getnameinfo looks the host up", "[resolve][getnameinfo]") {
-  // The first name of 127.0.0.1 in /etc/hosts; "localhost" wherever nobody changed it.
+  // The name is the first one of 127.0.0.1 in /etc/hosts: usually "localhost".
   REQUIRE(getnameinfo({"127.0.0.1", 80}, NI_NUMERICSERV | NI_NAMEREQD).host != "127.0.0.1");
   REQUIRE(getnameinfo({"127.0.0.1", 80}, NI_NUMERICSERV).service == "80");
 }

@@ -1,6 +1,6 @@
 // Hosts, this machine's own name, services, protocols, interfaces, and addresses as bytes. The
-// expected values are what Python 3.11's socket module answers, but errors of Python that have no
-// errno have one here. All names are in /etc/hosts: none of these tests asks a name server.
+// expected values are what Python 3.11's socket module answers, except that errors without an
+// errno in Python have one here. All names are in /etc/hosts: no test asks a name server.
 #include <arpa/inet.h>
 #include <limits.h>
 #include <net/if.h>
@@ -26,7 +26,8 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-// REQUIRE_THROWS_MATCHES(call, ResolveError, Unresolved({EAI_NONAME, resolve_category()}))
+// Matches by code:
+// REQUIRE_THROWS_MATCHES(call, ResolveError, Unresolved({EAI_NONAME, resolve_category()})).
 class Unresolved : public Catch::MatcherBase<ResolveError> {
  public:
   explicit Unresolved(std::error_code expected) : expected_(expected) {}
@@ -50,7 +51,7 @@ std::string what_of(const Call& call) {
   return "nothing was thrown";
 }
 
-// Calls body in a child process that may change its host name: this machine keeps its own.
+// Calls body in a child process that can change its host name without changing this machine's.
 void with_own_hostname(const std::function<void()>& body) {
   const auto enter = [] {
     return ::unshare(CLONE_NEWUTS) == 0 || ::unshare(CLONE_NEWUSER | CLONE_NEWUTS) == 0;
@@ -176,7 +177,7 @@ TEST_CASE("sethostname refuses a name that is too long", "[resolve][gethostname]
 
 TEST_CASE("sethostname without privileges is an Error", "[resolve][gethostname]") {
   in_child([] {
-    const std::string name = thinsock::gethostname();  // If this one is set, nothing changes.
+    const std::string name = thinsock::gethostname();  // Setting this one changes nothing.
     expect(::getuid() != 0 || ::setuid(65534) == 0);
     expect(code_of([&] { thinsock::sethostname(name); }) == std::errc::operation_not_permitted);
   });
@@ -250,7 +251,7 @@ TEST_CASE("getservbyport finds only what there is", "[resolve][getservbyport]") 
 }
 
 TEST_CASE("getservbyport holds the port to its range", "[resolve][getservbyport]") {
-  // 65616 is 80 to whoever takes 16 bits of it.
+  // The low 16 bits of 65616 are 80.
   const int port = GENERATE(-1, 65536, 65616, INT_MIN, INT_MAX);
   REQUIRE_THROWS_AS(thinsock::getservbyport(port), std::out_of_range);
 }
@@ -298,7 +299,7 @@ TEST_CASE("if_nametoindex and if_indextoname are inverse", "[resolve][interface]
 }
 
 TEST_CASE("the name of no interface is ENODEV", "[resolve][interface]") {
-  // From IF_NAMESIZE bytes on the kernel would see only part of it.
+  // The kernel would see only a part of a name that has IF_NAMESIZE bytes or more.
   const std::string name = GENERATE("no-such"s, ""s, "lo "s, std::string(16, 'x'));
   CAPTURE(name);
   REQUIRE_THROWS_MATCHES(thinsock::if_nametoindex(name), Error, Code(std::errc::no_such_device));

@@ -1,4 +1,4 @@
-// Socket::sendfile: what goes, how far a failed call came, and what it leaves as it was.
+// Socket::sendfile: what it sends, how much a failed call has sent, and what it leaves unchanged.
 #include <fcntl.h>
 
 #include <csignal>
@@ -17,13 +17,13 @@ using thinsock::TimeoutError;
 
 namespace {
 
-// More than any socket buffers.
+// More than the buffers of any socket hold.
 const std::string& big_text() {
   static const std::string text = pattern(8 << 20);
   return text;
 }
 
-// A file that holds the text and is gone with this.
+// A file that holds the text, removed at the end of the scope.
 class File {
  public:
   explicit File(std::string_view text, int mode = O_RDONLY) {
@@ -39,13 +39,14 @@ class File {
   Descriptor fd_;
 };
 
-// What the server received after the client has closed.
+// Closes the client, and returns what the server has received.
 std::string received(Pair& pair) {
   pair.client.close();
   return rest_of(pair.server);
 }
 
-// The same for more than the buffers hold: another thread reads meanwhile, and in the end closes.
+// Receives in another thread until the end of file, so that more can be sent than the buffers hold.
+// That thread then closes the server's end.
 std::future<std::string> receive_all(Pair& pair) {
   return std::async(std::launch::async, [server = std::move(pair.server)]() mutable {
     Socket reader = std::move(server);
@@ -68,7 +69,7 @@ struct Pipe {
   Descriptor write_end;
 };
 
-// Closes so that the peer sees it at once, TCP by a reset.
+// Closes the server's end, a TCP socket with a reset, and waits until the client's end is told.
 void abort(Pair& pair) {
   const linger at_once{1, 0};
   pair.server.setsockopt(SOL_SOCKET, SO_LINGER, {&at_once, sizeof at_once});
@@ -76,7 +77,7 @@ void abort(Pair& pair) {
   wait_for(pair.client, 0);
 }
 
-// Makes the client send the file until it fails, and tells how far it came.
+// Returns the failure of a sendfile that must not succeed.
 template <class Failure = Error>
 Failure failed_sendfile(Socket& sk, int file) {
   try {
@@ -111,7 +112,7 @@ bool is_pending(int signal) {
   return ::sigismember(&pending, signal);
 }
 
-// Keeps a signal from this thread, and takes back one that waits for it.
+// Blocks a signal in this thread until the end of the scope, and then discards it if it is pending.
 class Blocked {
  public:
   explicit Blocked(int signal) : set_(set_of(signal)) {
@@ -211,7 +212,7 @@ TEST_CASE("the timeout of sendfile covers the whole call", "[socket][sendfile][t
   const File file(big_text());
   pair.client.settimeout(300ms);
   std::promise<void> failed;
-  // Takes a little every few milliseconds: there is progress, but never enough of it.
+  // The reader takes a little every few milliseconds: too little for the call to end in time.
   auto reader = std::async(std::launch::async, [&] {
     std::string all;
     const auto end = failed.get_future();
@@ -232,7 +233,7 @@ TEST_CASE("the timeout ends sendfile even if the peer never lets it wait",
           "[socket][sendfile][timeout]") {
   Pair pair = stream_pair();
   const File file("", O_RDWR);
-  REQUIRE(::ftruncate(file, std::int64_t(1) << 36) == 0);  // All of it a hole.
+  REQUIRE(::ftruncate(file, std::int64_t(1) << 36) == 0);  // The whole file is a hole.
   pair.client.settimeout(200ms);
   auto reader = std::async(std::launch::async, [&] {
     std::string buffer(1 << 20, '\0');
@@ -264,7 +265,7 @@ TEST_CASE("sendfile goes on where a timeout ended it", "[socket][sendfile][timeo
 TEST_CASE("sendfile to a peer that has gone is an error, not a signal", "[socket][sendfile]") {
   struct sigaction action {};
   ::sigaction(SIGPIPE, nullptr, &action);
-  REQUIRE(action.sa_handler == SIG_DFL);  // The signal would end this program.
+  REQUIRE(action.sa_handler == SIG_DFL);  // SIGPIPE would end this program.
   Pair pair = stream_pair();
   const File file(big_text());
   if (GENERATE(false, true)) pair.client.settimeout(std::nullopt);
@@ -384,7 +385,8 @@ TEST_CASE("the timeout of sendfile covers a pipe into which nobody writes",
   pair.client.settimeout(300ms);
   Pipe pipe;
   std::promise<void> ended;
-  // Ends the pipe after a while: a sendfile that waits for it alone fails, but does not hang.
+  // Closes the pipe after a while: a sendfile that waits for nothing but the pipe then fails the
+  // test, and does not hang it.
   const auto writer = std::async(std::launch::async, [&] {
     ended.get_future().wait_for(2s);
     pipe.write_end.close();

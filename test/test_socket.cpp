@@ -207,7 +207,7 @@ TEST_CASE("bind to port 0 takes a free port", "[socket][bind]") {
 }
 
 TEST_CASE("an address of another family is refused before any system call", "[socket][bind]") {
-  Socket closed;  // A system call would say EBADF.
+  Socket closed;  // A system call would fail with EBADF.
   closed.close();
   REQUIRE_THROWS_AS(closed.bind("/tmp/x"), std::invalid_argument);
   REQUIRE_THROWS_AS(closed.bind(Address("::1", 0)), std::invalid_argument);
@@ -225,7 +225,7 @@ TEST_CASE("bind to a taken address names it and leaves the Socket usable", "[soc
 }
 
 TEST_CASE("a link-local address reaches the kernel with its scope", "[socket][bind]") {
-  // Nobody has this address: the kernel tells so once it knows which interface to look at.
+  // No interface has this address: the kernel says so once it knows which interface is meant.
   const char* nobody = "fe80::7468:696e";
   Socket sk(AF_INET6);
   REQUIRE_THROWS_MATCHES(sk.bind({nobody, 0}), Error, Code(errc::invalid_argument));
@@ -391,7 +391,7 @@ TEST_CASE("close closes the descriptor, once", "[socket][close]") {
   sk.close();
   REQUIRE(sk.fileno() == -1);
   REQUIRE_FALSE(is_open(fd));
-  const Socket successor;  // Has the number now.
+  const Socket successor;  // It has the same number now.
   REQUIRE(successor.fileno() == fd);
   sk.close();
   REQUIRE(is_open(fd));

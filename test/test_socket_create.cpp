@@ -38,7 +38,7 @@ auto blocked(Call call) {
     return call();
   });
   eventually([&] { return asleep(*thread); });
-  return result;  // A REQUIRE that failed here would have to wait for the end of the call.
+  return result;  // Nothing is checked here: a REQUIRE that fails would wait for the call to end.
 }
 
 Socket unix_listener(int type = SOCK_STREAM) {

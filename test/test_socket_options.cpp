@@ -1,4 +1,4 @@
-// The typed options, beside what the kernel says of them, and a Socket printed.
+// The typed options, compared with what the kernel says of them, and how a Socket prints.
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -26,7 +26,7 @@ unsigned loopback() { return ::if_nametoindex("lo"); }
 
 Socket udp(int family = AF_INET) { return patient(Socket(family, SOCK_DGRAM)); }
 
-// An int or linger as the kernel has it, past the library.
+// The value of an option, an int or a linger, as getsockopt(2) gives it.
 template <class T = int>
 T raw(const Socket& sk, int level, int name) {
   T value{};
@@ -41,7 +41,8 @@ std::string printed(const Socket& sk) {
   return out.str();
 }
 
-// Receives what is sent to groups it has joined itself, whoever else on this machine has joined.
+// A socket that receives only what is sent to groups which it has joined itself. Otherwise it would
+// receive what is sent to groups that any socket of this machine has joined.
 Socket group_receiver() {
   Socket sk = udp();
   sk.setsockopt(IPPROTO_IP, IP_MULTICAST_ALL, 0);
@@ -49,7 +50,7 @@ Socket group_receiver() {
   return sk;
 }
 
-// Sends to groups by way of the loopback interface: nothing leaves the machine.
+// A socket that sends to groups on the loopback interface, so that nothing leaves the machine.
 Socket group_sender() {
   Socket sk = udp();
   ip_mreqn by_loopback{};
@@ -83,7 +84,7 @@ struct Size {
   int option;
 };
 
-// A century: more seconds than an int has.
+// A century: an int cannot hold so many seconds.
 constexpr auto kTooLong = std::chrono::hours(24 * 365 * 100);
 
 }  // namespace

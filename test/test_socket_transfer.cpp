@@ -19,7 +19,7 @@ using thinsock::Error;
 using thinsock::Timeout;
 using thinsock::TimeoutError;
 
-// Every allocation of this program is counted, the library's too.
+// Every allocation of this program is counted, including those of the library.
 
 static std::atomic<std::size_t> allocated = 0;
 
@@ -39,10 +39,10 @@ void operator delete[](void* memory, std::size_t) noexcept { operator delete(mem
 
 namespace {
 
-// What recv may have at hand beside the data.
+// The most that a receive may allocate in addition to the data.
 constexpr std::size_t kLittle = 256 * 1024;
 
-// Neither end of the pair waits: what one has sent is what the other can receive now.
+// Makes both ends of the pair non-blocking.
 Pair nonblocking(Pair pair) {
   pair.client.settimeout(0s);
   pair.server.settimeout(0s);
@@ -410,7 +410,7 @@ TEST_CASE("MSG_TRUNC on TCP shows only zero bytes", "[socket][recv]") {
 }
 
 TEST_CASE("recv allocates for what comes, not for bufsize", "[socket][recv]") {
-  // Not for Unix messages, of which what does not fit is lost: their pages stay untouched.
+  // Unix messages are left out: what does not fit of them is lost, so recv allocates bufsize bytes.
   Pair pair = GENERATE(true, false) ? stream_pair() : udp_pair();
   const std::size_t before = allocated;
   pair.client.send("0123456789");
@@ -431,7 +431,7 @@ TEST_CASE("recv gives a Unix message of any length whole", "[socket][recv]") {
   REQUIRE(pair.server.recvfrom(1 << 20).data == data);
 }
 
-// The message that one thread has looked at may be the other one's when it takes one.
+// While one thread looks at the length of a message, the other thread may receive that message.
 TEST_CASE("two threads that receive Unix messages get each one whole", "[socket][recv][threads]") {
   Pair pair = unix_pair(SOCK_DGRAM);
   pair.client.setsockopt(SOL_SOCKET, SO_SNDBUF, 1 << 20);
@@ -449,7 +449,7 @@ TEST_CASE("two threads that receive Unix messages get each one whole", "[socket]
   auto other =
       std::async(std::launch::async, sizes_of, [&] { return pair.server.recvfrom(1 << 20).data; });
   for (const std::size_t size : sent) pair.client.send({data.data(), size});
-  for (int i = 0; i < 2; ++i) pair.client.send("");  // Each ends one of the threads.
+  for (int i = 0; i < 2; ++i) pair.client.send("");  // Each of them ends one thread.
   std::vector<std::size_t> received = one.get();
   for (const std::size_t size : other.get()) received.push_back(size);
   std::ranges::sort(received);

@@ -39,7 +39,7 @@ TEMPLATE_TEST_CASE("echoes for three clients each", "[socketserver][native]", TC
     for (const char* text : {"one", "two", "three"}) {
       Socket client = client_of(placed.server);
       REQUIRE(answer_to(client, text) == text);
-      client.shutdown(SHUT_WR);  // A close is not enough: a child process has a copy.
+      client.shutdown(SHUT_WR);  // A child process still has a copy.
     }
   }
   REQUIRE(placed.server.server_close() == 0);
@@ -92,7 +92,7 @@ TEST_CASE("a signal handler may shut the server down", "[socketserver][request_s
     client.recv(1);
     ::pthread_kill(target, SIGUSR2);
   });
-  server.serve_forever();  // Blocked in its handler when the signal comes.
+  server.serve_forever();  // It is blocked in its handler when the signal comes.
   sender.join();
   ::sigaction(SIGUSR2, &before, nullptr);
   REQUIRE(client.recv(1).empty());

@@ -27,7 +27,7 @@ void operator delete(void* memory, std::size_t) noexcept { operator delete(memor
 
 namespace {
 
-// Keeps what handle_error was told.
+// A server that records the exceptions which handle_error is called for.
 struct Recording : ThreadingTCPServer {
   using ThreadingTCPServer::ThreadingTCPServer;
   ~Recording() override { server_close(); }
@@ -61,7 +61,7 @@ struct Served {
   Serving serving{server};
 };
 
-// Does something within one of its hooks.
+// A server that calls an action in one of its hooks.
 template <class Base>
 struct During : Base {
   using Action = std::function<void(BaseServer&)>;
@@ -303,7 +303,7 @@ TEMPLATE_TEST_CASE("what a hook throws goes to handle_error and ends no server",
                               "service_actions");
   INFO(hook);
   std::atomic<int> failures = 0;
-  // Twice, in case the server tries again what has failed.
+  // The hook fails twice, in case the server calls it again after a failure.
   const auto fail = [&](BaseServer&) {
     if (++failures <= 2) throw std::runtime_error("reason");
   };

@@ -1,4 +1,5 @@
-// Servers with a process for each request: what a process shares with its server, and what not.
+// Servers with a process for each request: what a process shares with its server, and what it does
+// not.
 #include <future>
 #include <optional>
 #include <stop_token>
@@ -16,7 +17,7 @@ using thinsock::Timeout;
 
 namespace {
 
-// Serves in a scope that ends by a stop or by the time.
+// Serves in a scope that is ended by a stop or by a timeout.
 auto in_scope(BaseServer& server, std::stop_source& source, Timeout timeout = std::nullopt) {
   return [&server, token = source.get_token(), timeout] {
     const CancelScope scope(token, timeout);
@@ -95,7 +96,7 @@ TEST_CASE("a process has nothing of its server's but the connection",
       kOptions);
   self = &server;
   const Served first(server), second(server);
-  // The clients of the test, which the fork has copied, and the connection.
+  // A process has copies of the clients that the test had at the fork, and one connection.
   REQUIRE(first.pid == 1 + 1);
   REQUIRE(second.pid == 2 + 1);
 }
@@ -175,7 +176,7 @@ TEST_CASE("what is buffered for output appears once", "[socketserver][forking][n
   REQUIRE(times("[two") == 2);
 }
 
-// While std::getchar or std::cin waits it holds the lock of stdin.
+// A thread that waits in std::getchar or for std::cin holds the lock of stdin.
 TEST_CASE("a thread that waits for input does not stop the server",
           "[socketserver][forking][native]") {
   ForkingTCPServer server(kLoopback, tell_pid, kOptions);

@@ -25,7 +25,7 @@ class Shared {
                                           MAP_SHARED | MAP_ANONYMOUS, -1, 0)) std::atomic<int>(0);
 };
 
-// Handles SIGCHLD until the end of the scope.
+// Installs a handler for SIGCHLD until the end of the scope.
 class OnChild {
  public:
   explicit OnChild(void (*handler)(int)) {

@@ -20,7 +20,7 @@ using thinsock::ThreadingUnixStreamServer;
 
 namespace {
 
-// Sends a byte when the request has begun, and ends when the client says so.
+// Sends a byte when the request has begun, and ends when the client sends a byte or end of file.
 void greet_and_wait(Socket& request, const Address&) {
   request.sendall("x");
   request.recv(1);
@@ -33,7 +33,7 @@ Socket greeted(const BaseServer& server) {
   return client;
 }
 
-// Ends the client's request, whose thread then has only to become idle.
+// Ends the client's request. After that, the thread of the request is about to become idle.
 bool ended_by(Socket& client) {
   client.shutdown(SHUT_WR);
   return client.recv(1).empty();
@@ -63,7 +63,7 @@ bool ready(const std::future<T>& future) {
   return future.wait_for(0s) == std::future_status::ready;
 }
 
-// Its hooks use members that are destroyed before its base class.
+// A server whose hooks use its members, which are destroyed before its base class is.
 struct Noting : ThreadingTCPServer {
   using ThreadingTCPServer::ThreadingTCPServer;
   void note(const char* hook) {
@@ -123,7 +123,7 @@ TEST_CASE("hooks never run at the same time", "[socketserver][threads]") {
       ++serviced;
     }
     std::atomic<int> inside = 0, overlaps = 0;
-    int asked = 0, serviced = 0;  // No lock is needed.
+    int asked = 0, serviced = 0;  // Hooks never run concurrently.
   };
   Server server(kLoopback, greet, kOptions);
   std::thread loop([&] { server.serve_forever(1ms); });
@@ -188,7 +188,7 @@ TEST_CASE("requests run side by side", "[socketserver][threads]") {
   ThreadingTCPServer server(kLoopback, greet_and_wait, kOptions);
   const Serving serving(server);
   std::vector<Socket> clients;
-  while (clients.size() < 20) clients.push_back(greeted(server));  // None of them has ended.
+  while (clients.size() < 20) clients.push_back(greeted(server));  // No request has ended yet.
 }
 
 TEST_CASE("clients are refused at the limit, until there is room",
@@ -269,7 +269,7 @@ TEMPLATE_TEST_CASE("daemon_threads leaves requests no time", "[socketserver][dae
   const TempDir dir;
   const std::string path = dir / "sock";
   constexpr bool is_unix = std::is_same_v<TestType, ThreadingUnixStreamServer>;
-  for (int i = 0; i < 50; ++i) {  // Some find a spare thread that is just being started.
+  for (int i = 0; i < 50; ++i) {  // Some rounds close the server while a spare thread starts.
     TestType server(is_unix ? AddressLike(path) : kLoopback, greet_and_wait,
                     options_with({.shutdown_timeout = 1h, .daemon_threads = true}));
     const Serving serving(server);
@@ -293,7 +293,7 @@ TEST_CASE("threads are waited for though block_on_close is off", "[socketserver]
 
 TEST_CASE("server_close cuts off what begins when the time is over",
           "[socketserver][server_close]") {
-  // A server without a mix-in that is slow to let its client in.
+  // A server without a mix-in, whose verify_request takes a while.
   struct Server : TCPServer {
     using TCPServer::TCPServer;
     bool verify_request(Request&, const Address&) override {

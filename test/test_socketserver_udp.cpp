@@ -27,7 +27,7 @@ using thinsock::UnixDatagramServer;
 
 namespace {
 
-// Keeps what its handlers threw, and counts its timeouts.
+// A server that keeps what its handlers threw, and counts its timeouts.
 template <class Base>
 struct Telling : Base {
   using Base::Base;
@@ -77,7 +77,8 @@ RequestHandler echo() {
                                : [](RequestContext& context) { context.reply("REPLY "); };
 }
 
-// A client that receives only from the address it asks. Without `from` the kernel chooses its own.
+// A client that receives only from the address it asks. It is bound to `from`, or to an address
+// that the kernel chooses.
 Socket asking(const Address& address, std::optional<Address> from = std::nullopt) {
   Socket sk = patient(Socket(address.family(), SOCK_DGRAM));
   if (from) sk.bind(*from);
@@ -85,7 +86,7 @@ Socket asking(const Address& address, std::optional<Address> from = std::nullopt
   return sk;
 }
 
-// One address of a server that is bound to all of them.
+// The address at this host of a server that is bound to all addresses.
 Address at(const char* host, const UDPServer& server) {
   return Address(host, server.server_address.port());
 }
@@ -115,7 +116,8 @@ Asked any_server(const RequestHandler& run, const ServerOptions& options) {
   return {std::move(server), std::move(client)};
 }
 
-// Enters a network with nothing but a loopback, which has ::1, ::2 and all of 127.0.0.0/8.
+// Moves this process to a new network whose only interface is a loopback, which has ::1, ::2 and
+// all of 127.0.0.0/8.
 bool enter_own_network() {
   if (::unshare(CLONE_NEWNET) < 0) return false;
   ifreq up{};
@@ -128,7 +130,7 @@ bool enter_own_network() {
   second.ifr6_ifindex = 1;
   if (::ioctl(Socket().fileno(), SIOCSIFFLAGS, &up) < 0) return false;
   if (::ioctl(Socket(AF_INET6).fileno(), SIOCSIFADDR, &second) < 0) return false;
-  // The kernel refuses a new IPv6 address for a moment.
+  // For a moment the kernel refuses to bind a new IPv6 address.
   const Address name("::2", 0);
   const Socket sk(AF_INET6, SOCK_DGRAM);
   return eventually([&] { return ::bind(sk.fileno(), name.data(), name.size()) == 0; });
@@ -258,7 +260,7 @@ TEST_CASE("an answer leaves from the IPv6 address that was asked", "[socketserve
   in_child_at("a network of one's own", enter_own_network, [&] {
     UdpServer server(AddressLike("::", 0), run, options);
     for (const char* host : {"::1", "::2"}) {
-      // Asked from the other address: the kernel's choice for the answer would be that one.
+      // The client has the other address: the kernel would choose that one for the answer.
       const Address from(host == std::string("::1") ? "::2" : "::1", 0);
       expect(answer_of(server, asking(at(host, server), from)) == "REPLY ");
       if (server.error) std::rethrow_exception(server.error);
@@ -366,7 +368,7 @@ TEST_CASE("server_close waits for the threads that answer datagrams",
 TEST_CASE("a datagram under way is answered though its server is being closed",
           "[socketserver][udp][threads]") {
   const RequestHandler run = [](RequestContext& context) {
-    pause_for(100ms);  // Time enough for a server_close that does not wait to close the socket.
+    pause_for(100ms);  // A server_close that did not wait would close the socket meanwhile.
     context.reply("x");
   };
   Telling<ThreadingUDPServer> server(AddressLike("127.0.0.1", 0), run, kOptions);
@@ -394,7 +396,7 @@ TEST_CASE("replies to clients that do not read end with their request's time",
   Telling<ThreadingUnixDatagramServer> server("", run, options);
   const Serving serving(server);
   std::future<void> closed;
-  // Once these are closed, no reply waits for them any more, so that a failed test ends too.
+  // A reply ends when the client that it waits for is closed, so that a failed test ends too.
   std::vector<Socket> silent;
   for (int i = 0; i < 8; ++i) silent.push_back(full_queue().client);
   const auto ask = [&] {
@@ -416,7 +418,7 @@ TEST_CASE("replies to clients that do not read end with their request's time",
   REQUIRE(begun == answered + timed_out);
 }
 
-// Poll reports an error queue with something in it for ever, while there is no request.
+// Poll reports the socket until its error queue is read, although there is no request.
 TEMPLATE_TEST_CASE("a server sleeps whose socket has errors that nobody fetches",
                    "[socketserver][udp]", UDPServer, ThreadingUDPServer) {
   Telling<TestType> server(

@@ -239,7 +239,7 @@ TEST_CASE("replace_stale_path leaves a live server its path", "[socketserver]") 
     CHECK_THROWS_MATCHES(UnixStreamServer(name, kNothing, kReplacing), Error, kInUse);
     CHECK_THROWS_MATCHES(UnixDatagramServer(name, kNothing, kReplacing), Error, kInUse);
   }
-  stream.handle_request();  // Takes the connection of the server that looked for a live one.
+  stream.handle_request();  // Accepts the connection by which a server checked that this one lives.
   REQUIRE(is_reached(stream, dir / "stream"));
   REQUIRE_NOTHROW(client_at(dir / "datagram", SOCK_DGRAM));
 }

@@ -176,7 +176,7 @@ TEST_CASE("pieces of any size pass buffers of any size unchanged", "[stream]") {
     const std::string part = taken(stream, std::min(piece, data.size() - read.size()));
     stream.write(part.data(), static_cast<std::streamsize>(part.size()));
     read += part;
-    sent += arrived(peer);  // Else many small messages fill the connection.
+    sent += arrived(peer);  // Otherwise many small messages fill it.
   }
   stream.flush();
   sent += arrived(peer);
@@ -349,7 +349,7 @@ TEST_CASE("one thread reads while another writes", "[stream][threads]") {
 }
 
 TEST_CASE("a stream speaks lines with Python's makefile", "[stream][python]") {
-  // It waits longer than other tests do: an interpreter has to start.
+  // This test waits longer than others, because an interpreter has to start.
   Socket lst = listener();
   lst.settimeout(30s);
   const std::string script =

@@ -1,4 +1,4 @@
-// A SocketStream over another's Socket, one without any, and one that is assigned to.
+// A SocketStream that borrows a Socket, one that has no Socket, and one that is assigned to.
 #include <fcntl.h>
 
 #include <future>
@@ -26,7 +26,7 @@ struct TwoPairs {
   Pair one = unix_pair(), two = unix_pair();
 };
 
-// Neither reads nor writes, but does not fall over either.
+// Checks that the stream fails to read and write, and does not crash.
 void check_closed(SocketStream& stream) {
   CHECK_FALSE(stream);
   CHECK(stream.readline().empty());
@@ -287,7 +287,7 @@ TEST_CASE("an assigned stream tells of the other's error", "[stream][move]") {
 }
 
 TEST_CASE("an assigned stream may be unbuffered when its peer has gone", "[stream][move]") {
-  // It is asked for its flags then, and no longer the stream that was moved from.
+  // A write looks at the flags of this stream, and not of the one that was moved from.
   TwoPairs pairs;
   SocketStream stream(pairs.one.client);
   std::optional<SocketStream> other(std::in_place, pairs.two.client);

@@ -114,7 +114,8 @@ TEST_CASE("a stream whose peer is gone is destroyed without an exception or a si
     stream << "text";
     reset(std::move(pair.server));
     wait_for(pair.client, 0);
-    // TCP says ECONNRESET first; from then on it is EPIPE and, if asked for, the signal.
+    // TCP reports ECONNRESET first. From then on it reports EPIPE and, without MSG_NOSIGNAL, raises
+    // SIGPIPE.
     REQUIRE_THROWS_AS(pair.client.sendall("x"), Error);
   }
   const timespec now{};
@@ -124,7 +125,7 @@ TEST_CASE("a stream whose peer is gone is destroyed without an exception or a si
 }
 
 TEST_CASE("a stream that flushes after each output survives its peer", "[stream][flush]") {
-  // In a child process: libstdc++ flushes in a destructor, where an exception would end it.
+  // Runs in a child process: libstdc++ flushes in a destructor, where an exception would end it.
   in_child([] {
     auto [stream, peer] = connection();
     peer.close();

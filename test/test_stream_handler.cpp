@@ -201,7 +201,7 @@ TEST_CASE("rfile and wfile cost no descriptor", "[socketserver][handler][stream]
 
 namespace {
 
-// A handler's answer to a datagram, if there is one, and whether the handler threw.
+// The answer of a handler to a datagram, if there is one, and whether the handler threw.
 struct Answered {
   std::optional<std::string> text;
   bool failed = false;
@@ -225,7 +225,7 @@ Answered ask(std::string_view packet, int family = AF_INET, bool named = true) {
   Answered answered{{}, udp.failed || unix.failed};
   std::string data(1024, '\0');
   std::error_code none;
-  // Loopback delivers within the call that sends.
+  // Loopback delivers a datagram before its send returns.
   const auto got = client.recvfrom_into(data, MSG_DONTWAIT, none);
   if (!none) answered.text = data.substr(0, got.size);
   return answered;

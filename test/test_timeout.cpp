@@ -24,7 +24,7 @@ namespace {
 using Seconds = std::chrono::duration<double>;
 using Picoseconds = std::chrono::duration<long, std::pico>;
 
-// The timeout as it is kept.
+// The duration that a Timeout stores.
 std::optional<nanoseconds> kept(Timeout timeout) { return timeout; }
 
 }  // namespace
@@ -75,7 +75,7 @@ TEST_CASE("a Timeout is made from a count of any integer type", "[timeout][const
 }
 
 TEST_CASE("a Timeout rounds up to a nanosecond", "[timeout][construct]") {
-  // What Python's settimeout makes of the same numbers.
+  // Python's settimeout rounds the same numbers to these.
   const auto [given, expected] = GENERATE(table<double, long>({{1e-12, 1},
                                                                {1e-9, 1},
                                                                {1.5e-9, 2},

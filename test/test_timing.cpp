@@ -15,8 +15,8 @@ using thinsock::TimeoutError;
 
 namespace {
 
-// Each call has to be good in one try: a loaded machine may wake a thread late. The calls that were
-// not are tried again, so that fewer and fewer run side by side.
+// Each call has to be good in one of the tries, as a loaded machine may wake a thread late. Only
+// the calls that were not good are tried again, so that fewer run side by side in each try.
 template <class Meanwhile, class Good>
 void check_some_try(Kinds kinds, Timeout timeout, const Meanwhile& meanwhile, const Good& good) {
   for (int tries = 0; tries < 20 && !kinds.empty(); ++tries) {
@@ -26,7 +26,7 @@ void check_some_try(Kinds kinds, Timeout timeout, const Meanwhile& meanwhile, co
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (!good(all[i].outcome())) bad.push_back(kinds[i]);
     }
-    all.clear();  // The calls refer to their kinds.
+    all.clear();  // The calls refer to elements of `kinds`.
     kinds = std::move(bad);
   }
   for (const Kind& kind : kinds) FAIL_CHECK(kind.name);
@@ -85,7 +85,7 @@ TEST_CASE("a call that waits goes on when it can", "[socket][settimeout]") {
 }
 
 TEST_CASE("a connect goes on when a full backlog has room", "[socket][settimeout][connect]") {
-  // Not at once, as others do: the kernel repeats a TCP connect only after a second.
+  // Unlike other calls it may be late: the kernel repeats a TCP connect only after a second.
   const Timeout timeout = GENERATE(Timeout(), Timeout(5s));
   const bool interrupted = GENERATE(false, true);
   CAPTURE(interrupted);
@@ -237,7 +237,7 @@ TEST_CASE("the copies of a Socket keep their own timeouts", "[socket][dup]") {
   Pair pair = tcp_pair();
   Socket& original = pair.server;
   pair.client.send("x");
-  REQUIRE(original.recv(1) == "x");  // Sets the timer that it may use.
+  REQUIRE(original.recv(1) == "x");  // The copy is made of a socket that has received.
   Socket copy = original.dup();
   const bool copy_is_brief = GENERATE(true, false);
   Socket& brief = copy_is_brief ? copy : original;
@@ -258,7 +258,7 @@ TEST_CASE("the copies of a listener keep their own timeouts", "[socket][dup]") {
   lst.settimeout(3ms);
   REQUIRE_THROWS_AS(lst.accept(), TimeoutError);
   Socket copy = lst.dup();
-  copy.settimeout(std::nullopt);  // One O_NONBLOCK for both.
+  copy.settimeout(std::nullopt);  // Clears O_NONBLOCK, which both share.
   auto outcome = std::async(std::launch::async, [&] { return outcome_of([&] { lst.accept(); }); });
   const bool ended = outcome.wait_for(kPatience) == std::future_status::ready;
   if (!ended) lst.shutdown(SHUT_RDWR);
@@ -266,7 +266,7 @@ TEST_CASE("the copies of a listener keep their own timeouts", "[socket][dup]") {
   check_timed_out(outcome.get(), 3ms);
 }
 
-// Poll reports an error queue with something in it for ever, while recv finds no data.
+// Poll reports the socket until its error queue is read, while recv finds no data.
 TEST_CASE("a recv sleeps until its timeout on a socket whose errors nobody fetches",
           "[socket][recv]") {
   Socket sk = named_socket();
@@ -287,7 +287,7 @@ TEST_CASE("a recv sleeps until its timeout on a socket whose errors nobody fetch
   REQUIRE(waited.cpu < waited.time * 0.3);
 }
 
-// Poll reports a datagram socket that was shut down as readable for ever, while recv finds no data.
+// After its shutdown poll always reports a datagram socket as readable, while recv finds no data.
 TEST_CASE("a recv ends when another thread shuts its datagram socket down",
           "[socket][recv][threads]") {
   Pair pair = message_pair();
@@ -314,7 +314,7 @@ TEST_CASE("a recv ends when another thread shuts its datagram socket down",
 TEST_CASE("sends that wait in several threads leave their socket's state alone",
           "[socket][send][threads]") {
   Kinds kinds = kTransfers;
-  // sendfile has no MSG_DONTWAIT: it makes its socket non-blocking meanwhile.
+  // sendfile(2) has no MSG_DONTWAIT, so it makes the socket non-blocking meanwhile.
   std::erase_if(kinds, [](const Kind& kind) {
     return kind.release != take || kind.call == sendfile || kind.call == sendfile_of_a_pipe;
   });
@@ -337,7 +337,7 @@ TEST_CASE("sends that wait in several threads leave their socket's state alone",
     }
     CHECK_FALSE(changed);
     CHECK(all_ended());
-    take(ends);  // Lets a send end that still waits.
+    take(ends);  // Ends the sends that still wait.
     for (auto& send : sends) check_timed_out(send.get(), 100ms);
   }
 }

@@ -1,5 +1,5 @@
-// Every call that may have to wait: with what makes it wait, what releases it, and a thread that
-// makes it.
+// Tables of every call that may have to wait, each with what makes it wait and what releases it,
+// and a thread that makes the call.
 #pragma once
 
 #include <poll.h>
@@ -26,9 +26,10 @@ using thinsock::Timeout;
 /// How late a call may end on a loaded machine: well within kPatience.
 constexpr auto kLate = 1000ms;
 
-/// Sends until no more fits. By the kernel's own calls: a tool should not be what is tested.
+/// Sends from the server's end until no more fits. It makes the system calls itself, so as not to
+/// rely on the code under test.
 inline Pair filled(Pair pair, const Address& to = Address()) {
-  // Short datagrams, so that the receiver's queue is full and not the sender's buffer.
+  // Datagrams are short, so that they fill the receiver's queue and not the sender's buffer.
   const std::string block(pair.server.type() == SOCK_DGRAM ? 1 : 4096, 'x');
   const int fd = pair.server.fileno();
   const sockaddr* name = to.size() == 0 ? nullptr : to.data();
@@ -50,7 +51,7 @@ inline std::size_t drain(Socket& sk) {
   return all;
 }
 
-// The calls below are made on the server's end of these.
+// The pairs of sockets on whose server's end the calls below are made.
 inline Pair tcp() { return tcp_pair(); }
 inline Pair tcp6() { return tcp_pair(AF_INET6); }
 inline Pair stream() { return unix_pair(); }
@@ -59,7 +60,7 @@ inline Pair packets() { return unix_pair(SOCK_SEQPACKET); }
 inline Pair full_stream() { return filled(stream()); }
 inline Pair full_packets() { return filled(packets()); }
 inline Pair listening() { return {patient(Socket()), listener()}; }
-// Unlike a socketpair's, the queue of a bound socket has a limit that a sender waits at.
+// A sender waits while the queue of a bound socket is full. A socketpair's queues have no limit.
 inline Pair queue() { return {named_socket(AF_UNIX), patient(Socket(AF_UNIX, SOCK_DGRAM))}; }
 inline Pair full_queue() {
   Pair pair = queue();
@@ -77,7 +78,7 @@ inline Pair full_listener(FullListener full) {
 inline Pair tcp_backlog() { return full_listener(FullListener(Address("127.0.0.1", 0))); }
 inline Pair unix_backlog() { return full_listener(FullListener("", AF_UNIX)); }
 
-// These let a call go on that waits, and the next one too.
+// Each of these lets a waiting call go on, and the call after it.
 inline void give(Pair& p) { p.client.sendall("xxx\n"); }
 inline void take(Pair& p) { drain(p.client); }
 inline void come(Pair& p) { p.client.connect(p.server.getsockname()); }
@@ -191,14 +192,14 @@ inline const Kinds kKinds = [] {
 
 /// How a call is made: in a CancelScope if that has a token or a budget.
 struct Manner {
-  Timeout timeout = std::nullopt;  // The socket's own.
+  Timeout timeout = std::nullopt;  // The timeout of the socket.
   std::optional<std::stop_token> token = {};
   Timeout budget = std::nullopt;
   bool interrupted = false;
-  void (*prepare)(const Socket&) = [](const Socket&) {};  // Called when the timeout is set.
+  void (*prepare)(const Socket&) = [](const Socket&) {};  // Called after settimeout().
 };
 
-/// A call under way in its own thread, which is left behind if the call hangs.
+/// A call that runs in its own thread. The thread is detached if the call hangs.
 class Running {
  public:
   Running(const Kind& kind, const Manner& manner)
@@ -239,7 +240,8 @@ class Running {
 
  private:
   bool ended() const { return outcome_.wait_for(2 * kPatience) == std::future_status::ready; }
-  // Whether the call has ended by itself. Otherwise it is released, or left behind.
+  // Whether the call has ended by itself. If it has not, it is released, and its thread is detached
+  // if the call hangs all the same.
   bool finish() {
     const bool by_itself = ended();
     if (!by_itself) release();
@@ -259,7 +261,7 @@ inline std::vector<Running> all_running(const Manner& manner, const Kinds& kinds
   return all;
 }
 
-/// Calls check with each call's Outcome, and perhaps with the call.
+/// Calls check(outcome) or check(outcome, running) for each call.
 template <class Check>
 void check_each(std::vector<Running> all, const Check& check) {
   for (Running& running : all) {
