@@ -15,6 +15,7 @@
 using namespace std::string_literals;
 using namespace std::string_view_literals;
 using thinsock::ConstBuffer;
+using thinsock::ListOf;
 using thinsock::MutableBuffer;
 
 namespace {
@@ -127,8 +128,11 @@ TEST_CASE("a ConstBuffer of a literal leaves out the NUL at its end alone", "[bu
   REQUIRE(bytes_of("\0") == "\0"s);
 }
 
-TEST_CASE("a ConstBuffer of a UTF-8 literal leaves out the NUL at its end", "[buffer][const]") {
-  REQUIRE(ConstBuffer(u8"abc").size() == 3);
+TEST_CASE("a ConstBuffer of any literal leaves out the NUL at its end", "[buffer][const]") {
+  REQUIRE(ConstBuffer(u8"ab").size() == 2);
+  REQUIRE(ConstBuffer(L"ab").size() == 2 * sizeof(wchar_t));
+  REQUIRE(ConstBuffer(u"ab").size() == 4);
+  REQUIRE(ConstBuffer(U"ab").size() == 8);
 }
 
 TEST_CASE("a ConstBuffer of a constant array without NUL is all of it", "[buffer][const]") {
@@ -186,6 +190,7 @@ TEST_CASE("a ConstBuffer is not made from a writable char array", "[buffer][cons
   STATIC_REQUIRE(converts<const char(&)[8], ConstBuffer>);
   STATIC_REQUIRE(!converts<char(&)[8], ConstBuffer>);
   STATIC_REQUIRE(!std::is_constructible_v<ConstBuffer, char(&)[8]>);
+  STATIC_REQUIRE(!std::is_constructible_v<ConstBuffer, wchar_t(&)[8]>);
   STATIC_REQUIRE(converts<unsigned char(&)[8], ConstBuffer>);
   STATIC_REQUIRE(converts<std::byte(&)[8], ConstBuffer>);
 }
@@ -205,6 +210,38 @@ TEST_CASE("a ConstBuffer is not made from what has no plain bytes", "[buffer][co
   STATIC_REQUIRE(!converts<const std::list<char>&, ConstBuffer>);
   STATIC_REQUIRE(!converts<const std::string(&)[2], ConstBuffer>);
   STATIC_REQUIRE(!converts<const Point&, ConstBuffer>);
+}
+
+TEST_CASE("a buffer is not made from pointers, views or buffers", "[buffer]") {
+  STATIC_REQUIRE(!converts<const std::vector<std::string_view>&, ConstBuffer>);
+  STATIC_REQUIRE(!converts<const std::vector<std::span<char>>&, ConstBuffer>);
+  STATIC_REQUIRE(!converts<const std::vector<ConstBuffer>&, ConstBuffer>);
+  STATIC_REQUIRE(!converts<const std::array<const char*, 2>&, ConstBuffer>);
+  STATIC_REQUIRE(!converts<const char* const(&)[2], ConstBuffer>);
+  STATIC_REQUIRE(!converts<const char* const(&)[2][2], ConstBuffer>);
+  STATIC_REQUIRE(!converts<const std::vector<std::array<char*, 2>>&, ConstBuffer>);
+  STATIC_REQUIRE(!converts<std::vector<char*>&, MutableBuffer>);
+  STATIC_REQUIRE(!converts<std::vector<MutableBuffer>&, MutableBuffer>);
+  STATIC_REQUIRE(!converts<std::span<int>(&)[2], MutableBuffer>);
+}
+
+TEST_CASE("a buffer is made from arrays of arrays", "[buffer]") {
+  const std::vector<std::array<float, 3>> points(2);
+  int table[2][3] = {};
+  REQUIRE(ConstBuffer(points).size() == 6 * sizeof(float));
+  REQUIRE(ConstBuffer(table).size() == sizeof table);
+  REQUIRE(size_of(table) == sizeof table);
+}
+
+TEST_CASE("a ListOf is not made from a range of a derived class", "[buffer][list]") {
+  struct Named : ConstBuffer {
+    std::string name;
+  };
+  using Buffers = ListOf<ConstBuffer>;
+  STATIC_REQUIRE(!converts<const std::vector<Named>&, Buffers>);
+  STATIC_REQUIRE(converts<const std::vector<ConstBuffer>&, Buffers>);
+  STATIC_REQUIRE(converts<ConstBuffer(&)[2], Buffers>);
+  STATIC_REQUIRE(converts<std::span<ConstBuffer>, Buffers>);
 }
 
 TEST_CASE("a ConstBuffer goes through a socket byte for byte", "[buffer][const]") {

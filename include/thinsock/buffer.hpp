@@ -10,17 +10,36 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 namespace thinsock {
 
-/// A contiguous range of trivially copyable elements, which can be sent and received as bytes:
-/// std::string, std::vector<int>, std::span.
+/// Whether the bytes of an E are its value: not if E is a pointer, or a view (std::string_view, a
+/// buffer) that holds one. Arrays are what their elements are.
+template <class E>
+inline constexpr bool kIsPlain =
+    std::is_trivially_copyable_v<E> && !std::is_pointer_v<E> && !requires(E & element) {
+  std::data(element);
+};
+template <class E, std::size_t N>
+inline constexpr bool kIsPlain<E[N]> = kIsPlain<E>;
+template <template <class, std::size_t> class Array, class E, std::size_t N>
+requires requires { std::tuple_size<Array<E, N>>::value; }
+inline constexpr bool kIsPlain<Array<E, N>> = kIsPlain<E>;
+
+/// A contiguous range whose elements can be sent and received as bytes: std::string,
+/// std::vector<int>, std::span.
 template <class R>
 concept ContiguousBytes = requires(R& range) {
   std::begin(range);
   std::data(range) + std::size(range);
 }
-&&std::is_trivially_copyable_v<std::remove_pointer_t<decltype(std::data(std::declval<R&>()))>>;
+&&kIsPlain<std::remove_cvref_t<decltype(*std::data(std::declval<R&>()))>>;
+
+/// A type of characters, of which there are literals.
+template <class C>
+concept Character = std::same_as<C, char> || std::same_as<C, wchar_t> || std::same_as<C, char8_t> ||
+    std::same_as<C, char16_t> || std::same_as<C, char32_t>;
 
 /// Memory that a call fills.
 class MutableBuffer {
@@ -53,23 +72,20 @@ class ConstBuffer {
 
   ConstBuffer(MutableBuffer buffer) noexcept : ConstBuffer(buffer.data(), buffer.size()) {}
 
-  /// A string literal without its terminating NUL; other NULs count.
-  template <std::size_t N>
-  ConstBuffer(const char (&literal)[N]) noexcept
-      : ConstBuffer(literal, literal[N - 1] == '\0' ? N - 1 : N) {}
-
-  template <std::size_t N>
-  ConstBuffer(const char8_t (&literal)[N]) noexcept
-      : ConstBuffer(literal, literal[N - 1] == u8'\0' ? N - 1 : N) {}
+  /// A string literal without its terminating NUL; other NULs count. A constant array of characters
+  /// cannot be told from a literal: to send a NUL at its end too, write {array, sizeof array}.
+  template <Character C, std::size_t N>
+  ConstBuffer(const C (&literal)[N]) noexcept
+      : ConstBuffer(literal, (literal[N - 1] == C() ? N - 1 : N) * sizeof(C)) {}
 
   /// Deleted, because a char array does not tell how many of its bytes to send: write {buf, n}.
-  template <std::size_t N>
-  ConstBuffer(char (&)[N]) = delete;
+  template <Character C, std::size_t N>
+  ConstBuffer(C (&)[N]) = delete;
 
   /// A whole array, std::string, std::string_view, std::vector, std::span<const T> …
   template <class R>
   requires ContiguousBytes<const R> &&
-      (!std::is_same_v<std::remove_extent_t<R>, char>)ConstBuffer(const R& range) noexcept
+      (!Character<std::remove_extent_t<R>>)ConstBuffer(const R& range) noexcept
       : ConstBuffer(std::data(range), std::size(range) * sizeof(*std::data(range))) {}
 
   const char* data() const noexcept { return data_; }
@@ -81,7 +97,8 @@ class ConstBuffer {
   std::size_t size_;
 };
 
-/// The type of parameters that take several T: {a, b, c}, or a contiguous range of T.
+/// The type of parameters that take several T: {a, b, c}, or a contiguous range of T itself,
+/// because a derived class may be larger.
 template <class T>
 class ListOf {
  public:
@@ -90,7 +107,7 @@ class ListOf {
   template <class R>
   requires requires(const R& range) {
     std::size(range);
-    { std::data(range) } -> std::convertible_to<const T*>;
+    requires std::same_as<std::remove_cvref_t<decltype(*std::data(range))>, T>;
   }
   ListOf(const R& range) noexcept : data_(std::data(range)), size_(std::size(range)) {}
 
