@@ -134,6 +134,40 @@ TEST_CASE("a stream that flushes after each output survives its peer", "[stream]
   });
 }
 
+TEST_CASE("what the peer said can be read though nothing can be sent", "[stream][flush]") {
+  auto [stream, peer] = connection();
+  peer.sendall("413\nunread");
+  peer.shutdown(SHUT_RD);
+  stream << "text";
+  REQUIRE(stream.readline() == "413\n");
+  REQUIRE(stream);
+  peer.close();
+  SECTION("and the failure is reported at the end") {
+    REQUIRE(stream.readline().empty());
+    REQUIRE(stream.bad());
+    REQUIRE(stream.error() == errc::broken_pipe);
+  }
+  SECTION("or by a flush") { REQUIRE(stream.flush().bad()); }
+  stream.clear();
+  REQUIRE(taken(stream, 100) == "unread");
+  REQUIRE(stream.eof());
+  REQUIRE_FALSE(stream.bad());
+}
+
+TEST_CASE("what the peer said can be read though it reads nothing", "[stream][flush][timeout]") {
+  auto [stream, peer] = connection();
+  stream.socket().settimeout(400ms);
+  peer.sendall("413\n");
+  stream << std::string(10 << 20, 'x');
+  REQUIRE(stream.error() == errc::timed_out);
+  stream.clear();
+  REQUIRE(stream.readline() == "413\n");
+  const Stopwatch watch;
+  REQUIRE(stream.readline().empty());
+  REQUIRE(watch.elapsed() < 790ms);  // One timeout, not two.
+  REQUIRE(stream.error() == errc::timed_out);
+}
+
 TEST_CASE("a read that times out is bad with timed_out, and never early", "[stream][timeout]") {
   auto [stream, peer] = connection();
   stream.socket().settimeout(100ms);

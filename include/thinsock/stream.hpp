@@ -1,6 +1,7 @@
 // thinsock/stream.hpp - a socket as a buffered std::iostream: what Socket::makefile returns.
 //
 // Before a read waits for the peer, it sends what has been written, as std::cin flushes std::cout.
+// If that fails, it still gives what the peer has said, and reports the failure at the end of that.
 // A failure sets badbit, as in every stream, and error() gives the reason; with
 // exceptions(std::ios::badbit) the Error itself is thrown. After a timeout, clear() the stream and
 // go on: no byte that arrived or was written is lost, except the part of a line or number that
@@ -66,8 +67,9 @@ class SocketBuf : public std::streambuf {
   std::error_code error_;
   std::size_t wbufsize_;
   bool can_read_, can_write_;
-  bool send_failed_ = false;  // The last attempt to send did not send everything.
-  std::string in_, out_;      // The memory of the get area and of the put area.
+  bool send_failed_ = false;            // The last attempt to send did not send everything.
+  bool send_failure_withheld_ = false;  // A read has made that attempt, and nobody was told.
+  std::string in_, out_;                // The memory of the get area and of the put area.
 };
 
 /// A buffered stream that owns its Socket: the one moved into it or, from makefile, a duplicate, so

@@ -36,9 +36,25 @@ SocketBuf::~SocketBuf() {
   }
 }
 
+// Where a peer stops reading, it often has said why. So a failure to send does not keep back what
+// it said, but is reported when there is no more of it; at the end of the stream only once, because
+// that puts back what was read before the end.
 std::size_t SocketBuf::receive(MutableBuffer buffer) {
-  flush();
-  const std::size_t size = sk_->recv_into(buffer, error_);
+  const bool reported = send_failed_ && !send_failure_withheld_;
+  std::error_code unsent;
+  try {
+    flush();
+  } catch (const Error& failure) {
+    unsent = failure.code();
+    send_failure_withheld_ = !reported;
+  }
+  const int flags = unsent == std::errc::timed_out ? MSG_DONTWAIT : 0;  // No time is left to wait.
+  const std::size_t size = sk_->recv_into(buffer, flags, error_);
+  if (unsent && (error_ || (size == 0 && send_failure_withheld_))) {
+    send_failure_withheld_ = false;
+    error_ = unsent;
+    fail(error_, "write", *sk_);
+  }
   if (error_) fail(error_, "read", *sk_);
   return size;
 }
@@ -123,6 +139,7 @@ void SocketBuf::flush() {
   if (pending == 0) return;
   const std::size_t sent = sk_->sendall({pbase(), pending}, error_);
   send_failed_ = sent < pending;
+  send_failure_withheld_ = false;
   // The usual case: everything was sent, and the buffer has not grown.
   if (!send_failed_ && out_.size() == wbufsize_) return setp(out_.data(), out_.data() + wbufsize_);
   out_.erase(0, sent);
