@@ -1,5 +1,6 @@
 // How connections are made: accept, connect, create_connection, create_server, socketpair; and how
 // shutdown wakes a thread that waits. test_timing.cpp tests how long accept and connect wait.
+#include <net/if.h>
 #include <netinet/in.h>
 
 #include <fstream>
@@ -11,6 +12,7 @@
 
 using namespace test;
 using Catch::Contains;
+using Catch::StartsWith;
 using std::errc;
 using thinsock::Address;
 using thinsock::create_connection;
@@ -231,6 +233,13 @@ TEST_CASE("create_connection connects to a host, an Address or a path", "[create
   REQUIRE(create_connection({"127.0.0.1", name.port()}, 5s).getpeername() == name);
   REQUIRE(create_connection(name, 5s).getpeername() == name);
   REQUIRE(create_connection(dir / "listener", 5s).getpeername() == path_lst.getsockname());
+}
+
+TEST_CASE("create_connection keeps the scope of an address", "[create_connection]") {
+  const std::string link_local = "connect [fe80::1%lo]:9: ";
+  REQUIRE_THROWS_WITH(create_connection({"fe80::1", 9, 0, ::if_nametoindex("lo")}, 5s),
+                      StartsWith(link_local));
+  REQUIRE_THROWS_WITH(create_connection({"fe80::1%lo", 9}, 5s), StartsWith(link_local));
 }
 
 TEST_CASE("create_connection leaves its timeout on the Socket", "[create_connection]") {

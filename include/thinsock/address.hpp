@@ -145,9 +145,11 @@ class AddressLike {
   /// The address as the caller wrote it, for messages.
   std::string str() const;
 
-  /// Empty and 0 unless the address was given as {host, port}.
+  /// Empty and 0 unless the address was given as {host, port, …}.
   std::string_view host() const noexcept { return kind_ == Kind::host ? text_ : ""; }
   int port() const noexcept { return port_; }
+  std::uint32_t flowinfo() const noexcept { return flowinfo_; }
+  std::uint32_t scope_id() const noexcept { return scope_id_; }
 
  private:
   friend class Socket;

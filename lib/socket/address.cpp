@@ -91,9 +91,7 @@ Address ipv6_address(const in6_addr& host, int port, std::uint32_t flowinfo,
 Address look_up(std::string_view host, int port, std::uint32_t flowinfo, std::uint32_t scope_id,
                 int family, int type, int proto, int flags) {
   const Address found = getaddrinfo(host, port, family, type, proto, flags).at(0).address;
-  if (found.family() != AF_INET6) return found;
-  const auto raw = raw_of<sockaddr_in6>(found);
-  return ipv6_address(raw.sin6_addr, port, flowinfo, scope_id != 0 ? scope_id : raw.sin6_scope_id);
+  return completed(found, flowinfo, scope_id);
 }
 
 Address parse_or_look_up(const std::string& host, int port, std::uint32_t flowinfo,

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "raw_address.hpp"
 #include "thinsock/resolve.hpp"
 #include "thinsock/socket.hpp"
 #include "transfer.hpp"
@@ -24,6 +25,9 @@ class Connector {
     deadline_.start();
     if (address.family() == AF_UNSPEC && !address.empty()) {
       addresses_ = getaddrinfo(address.host(), address.port(), AF_UNSPEC, SOCK_STREAM);
+      for (AddressInfo& each : addresses_) {
+        each.address = completed(each.address, address.flowinfo(), address.scope_id());
+      }
     } else {
       const int family = address.family();
       addresses_ = {{family, SOCK_STREAM, 0, "", address.resolve(family)}};

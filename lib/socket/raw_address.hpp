@@ -1,6 +1,7 @@
 // Converts between Address and the kernel's structs (sockaddr_in, sockaddr_in6, sockaddr_un).
 #pragma once
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -29,6 +30,17 @@ Address address_from(const Raw& raw, std::size_t size = sizeof(Raw)) noexcept {
   std::memcpy(address.data(), &raw, sizeof raw);
   address.resize(static_cast<socklen_t>(size));
   return address;
+}
+
+/// What a resolver found, with the parts of the caller's address that it does not know. A scope_id
+/// of 0 keeps the scope that was part of the host ("fe80::1%eth0").
+inline Address completed(const Address& found, std::uint32_t flowinfo,
+                         std::uint32_t scope_id) noexcept {
+  if (found.family() != AF_INET6) return found;
+  auto raw = raw_of<sockaddr_in6>(found);
+  raw.sin6_flowinfo = htonl(flowinfo);
+  if (scope_id != 0) raw.sin6_scope_id = scope_id;
+  return address_from(raw);
 }
 
 /// The type of getsockname(2) and getpeername(2).
