@@ -517,6 +517,15 @@ TEST_CASE("recv_exactly tells how much came before the end", "[socket][recv_exac
   }
 }
 
+TEST_CASE("recv_exactly needs a stream, and takes no datagram", "[socket][recv_exactly]") {
+  Pair pair = message_pair();
+  char buf[2];
+  pair.client.send("whole");
+  REQUIRE_THROWS_AS(pair.server.recv_exactly(2), std::invalid_argument);
+  REQUIRE_THROWS_AS(pair.server.recv_exactly_into(buf), std::invalid_argument);
+  REQUIRE(pair.server.recv(1024) == "whole");
+}
+
 TEST_CASE("a non-blocking recv_exactly tells how much came", "[socket][recv_exactly]") {
   Pair pair = nonblocking(unix_pair());
   pair.client.sendall("abc");

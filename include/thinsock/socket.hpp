@@ -139,7 +139,8 @@ class Socket {
 
   /// All of size bytes within one timeout, or an Error whose transferred() tells how many came:
   /// EOFError if the peer closed first. Those are gone with recv_exactly, and in the buffer with
-  /// recv_exactly_into. Memory grows with what arrives, not with size.
+  /// recv_exactly_into. Memory grows with what arrives, not with size. Streams only:
+  /// std::invalid_argument.
   std::string recv_exactly(std::size_t size);
   void recv_exactly_into(MutableBuffer buffer);
 

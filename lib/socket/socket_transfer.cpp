@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <stdexcept>
 
 #include "transfer.hpp"
 
@@ -44,6 +45,11 @@ Result receive_string(std::size_t room, auto&&... how) {
   if (result < 0) fail(code_of(result), what, sk.gettimeout(), have);
   throw EOFError({ENODATA, std::system_category()}, what + ": closed by the peer" + kEndOfText,
                  have);
+}
+
+// Datagrams would be cut and glued together, and an empty one be taken for the end of file.
+void require_stream(int type) {
+  if (type != SOCK_STREAM) throw std::invalid_argument("recv_exactly needs a stream socket");
 }
 
 // Receives one part of what recv_exactly is to receive: of `size` bytes the first `before` are
@@ -120,6 +126,7 @@ std::size_t Socket::recv_into(MutableBuffer buffer, int flags, std::error_code& 
 }
 
 std::string Socket::recv_exactly(std::size_t size) {
+  require_stream(type_);
   std::string data;
   Deadline deadline(timeout_);
   for (std::size_t have = 0; have < size; have = data.size()) {
@@ -131,6 +138,7 @@ std::string Socket::recv_exactly(std::size_t size) {
 }
 
 void Socket::recv_exactly_into(MutableBuffer buffer) {
+  require_stream(type_);
   Deadline deadline(timeout_);
   receive_all(*this, "recv_exactly_into", buffer, deadline, 0, buffer.size());
 }
