@@ -141,6 +141,7 @@ TEST_CASE("what the peer said can be read though nothing can be sent", "[stream]
   stream << "text";
   REQUIRE(stream.readline() == "413\n");
   REQUIRE(stream);
+  REQUIRE(stream.error() == errc::broken_pipe);
   peer.close();
   SECTION("and the failure is reported at the end") {
     REQUIRE(stream.readline().empty());
@@ -334,6 +335,17 @@ TEST_CASE("error is none again after the next success", "[stream][error]") {
     REQUIRE(stream.get() == 'x');
   }
   SECTION("a write") { stream << "x" << std::flush; }
+  REQUIRE_FALSE(stream.error());
+}
+
+TEST_CASE("error is none while what a failed read left is read", "[stream][error]") {
+  auto [stream, peer] = connection();
+  stream.socket().settimeout(10ms);
+  peer.sendall("x");
+  REQUIRE(stream.readline().empty());
+  REQUIRE(stream.error() == errc::timed_out);
+  stream.clear();
+  REQUIRE(stream.get() == 'x');
   REQUIRE_FALSE(stream.error());
 }
 

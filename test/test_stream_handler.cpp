@@ -2,6 +2,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include <fstream>
 #include <iomanip>
 #include <optional>
 
@@ -178,6 +179,33 @@ TEST_CASE("writing on after a failure still says what it was", "[socketserver][h
                               "", true);
   REQUIRE(error != nullptr);
   REQUIRE_THROWS_AS(std::rethrow_exception(error), Error);
+}
+
+TEST_CASE("another stream's failure stays what it is", "[socketserver][handler][stream]") {
+  const bool client_gone = GENERATE(false, true);
+  const auto error = error_of(stream([=](auto& self) {
+                                try {
+                                  if (client_gone) self.wfile << std::string(1 << 20, 'x');
+                                } catch (const Error&) {
+                                }
+                                std::ifstream settings;
+                                settings.exceptions(std::ios::failbit);
+                                settings.open("/no such file");
+                              }),
+                              "", client_gone);
+  REQUIRE_THROWS_AS(std::rethrow_exception(error), std::ios_base::failure);
+}
+
+TEST_CASE("a handler may move its rfile", "[socketserver][handler][stream]") {
+  REQUIRE(answer(stream([](auto& self) {
+                   std::string line;
+                   {
+                     thinsock::SocketStream file = std::move(self.rfile);
+                     line = file.readline();
+                   }
+                   self.wfile << line << std::flush << std::unitbuf << "more";
+                 }),
+                 "text\n") == "text\nmore");
 }
 
 TEST_CASE("what was written is sent though handle throws", "[socketserver][handler][finish]") {

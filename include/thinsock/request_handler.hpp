@@ -128,6 +128,8 @@ class StreamRequestHandler : public BaseRequestHandler {
 
  private:
   [[noreturn]] void rethrow() override;
+
+  std::shared_ptr<SocketBuf> buf_;  // Keeps wfile usable after rfile was moved from.
 };
 
 /// For datagrams: rfile reads the packet, and finish() sends what was written to wfile as one

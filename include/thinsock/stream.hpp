@@ -35,7 +35,7 @@ class SocketBuf : public std::streambuf {
   ~SocketBuf() override;
 
   Socket& socket() noexcept { return *sk_; }
-  /// Why the last receive or send failed; no error if it did not.
+  /// Why the last receive or send that failed did so; no error before the first.
   std::error_code error() const noexcept { return error_; }
   /// Sets the stream whose unitbuf and exceptions() decide how a failed sync() is reported; none at
   /// first. The stream must exist whenever sync() is called.
@@ -54,8 +54,11 @@ class SocketBuf : public std::streambuf {
   int sync() override;
 
  private:
+  friend class SocketStream;
+
   std::size_t receive(MutableBuffer buffer);
   bool receive_more();
+  [[noreturn]] void fail_for(std::error_code error, const char* operation, std::size_t sent = 0);
   void check_mode(bool allowed, const char* operation);
   void take_buffered(char* data, std::size_t size);
   void flush();
@@ -86,6 +89,8 @@ class SocketStream : public std::iostream {
                         std::size_t rbufsize = kBufferSize, std::size_t wbufsize = kBufferSize);
   explicit SocketStream(Socket&& sk, std::string_view mode = "rw",
                         std::size_t rbufsize = kBufferSize, std::size_t wbufsize = kBufferSize);
+  /// A stream over buffers that may have other owners and streams too.
+  explicit SocketStream(std::shared_ptr<SocketBuf> buf);
   SocketStream(SocketStream&& other) noexcept;
   SocketStream& operator=(SocketStream&& other) noexcept;
 
@@ -95,8 +100,10 @@ class SocketStream : public std::iostream {
   std::string readline(std::size_t limit = std::string::npos);
 
   SocketBuf* rdbuf() const noexcept { return buf_.get(); }
-  /// Why the last receive or send failed; no error if it did not.
-  std::error_code error() const noexcept { return buf_ ? buf_->error() : std::error_code(); }
+  /// Why the stream is bad(), or why what was written could not be sent yet; else no error.
+  std::error_code error() const noexcept {
+    return buf_ && (bad() || buf_->send_failed_) ? buf_->error() : std::error_code();
+  }
   /// The Socket under the stream, for example to set its timeout. Must not be called on a stream
   /// that was constructed without a Socket.
   Socket& socket() noexcept { return buf_->socket(); }
@@ -105,11 +112,10 @@ class SocketStream : public std::iostream {
   void close();
 
  private:
-  explicit SocketStream(std::unique_ptr<SocketBuf> buf);
   template <class Action>
   void set_badbit_on_error(const Action& action);
 
-  std::unique_ptr<SocketBuf> buf_;
+  std::shared_ptr<SocketBuf> buf_;
 };
 
 }  // namespace thinsock

@@ -56,10 +56,16 @@ void BaseRequestHandler::run() {
 
 void BaseRequestHandler::rethrow() { throw; }
 
-// Only the call that fails throws its Error. Every later call on that stream throws a mere
-// std::ios_base::failure, in whose place this throws the Error again.
+// Only the call that fails throws its Error and sets badbit. Every later call on that stream sets
+// failbit too, and throws a mere std::ios_base::failure, in whose place this throws the Error
+// again.
 void StreamRequestHandler::rethrow() try { throw; } catch (const std::ios_base::failure&) {
-  if (rfile.error()) fail(rfile.error(), "write " + client_address.str());
+  const auto used_again = [](const std::ios& file) {
+    return file.bad() && file.rdstate() & std::ios::failbit;
+  };
+  if (buf_ && buf_->error() && (used_again(rfile) || used_again(wfile))) {
+    fail(buf_->error(), "write " + client_address.str());
+  }
   throw;
 }
 
@@ -70,16 +76,17 @@ void StreamRequestHandler::setup() {
   }
   if (timeout != std::nullopt) connection.settimeout(timeout);
   if (disable_nagle_algorithm) connection.set_nodelay();
-  rfile = SocketStream(connection, "rw", rbufsize, wbufsize);
-  rfile.rdbuf()->set_stream(&wfile);
-  wfile.rdbuf(rfile.rdbuf());
+  buf_ = std::make_shared<SocketBuf>(connection, "rw", rbufsize, wbufsize);
+  rfile = SocketStream(buf_);
+  buf_->set_stream(&wfile);
+  wfile.rdbuf(buf_.get());
   rfile.exceptions(std::ios::badbit);
   wfile.exceptions(std::ios::badbit);
 }
 
 void StreamRequestHandler::finish() {
   wfile.exceptions(std::ios::goodbit);
-  wfile.flush();
+  if (!wfile.bad()) wfile.flush();
 }
 
 struct DatagramRequestHandler::Buffers {

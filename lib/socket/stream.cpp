@@ -49,21 +49,24 @@ std::size_t SocketBuf::receive(MutableBuffer buffer) {
     send_failure_withheld_ = !reported;
   }
   const int flags = unsent == std::errc::timed_out ? MSG_DONTWAIT : 0;  // No time is left to wait.
-  const std::size_t size = sk_->recv_into(buffer, flags, error_);
-  if (unsent && (error_ || (size == 0 && send_failure_withheld_))) {
+  std::error_code error;
+  const std::size_t size = sk_->recv_into(buffer, flags, error);
+  if (unsent && (error || (size == 0 && send_failure_withheld_))) {
     send_failure_withheld_ = false;
-    error_ = unsent;
-    fail(error_, "write", *sk_);
+    fail_for(unsent, "write");
   }
-  if (error_) fail(error_, "read", *sk_);
+  if (error) fail_for(error, "read");
   return size;
+}
+
+void SocketBuf::fail_for(std::error_code error, const char* operation, std::size_t sent) {
+  error_ = error;
+  fail(error, operation, *sk_, sent);
 }
 
 // Fails where Python raises UnsupportedOperation: the mode does not allow the operation.
 void SocketBuf::check_mode(bool allowed, const char* operation) {
-  if (allowed) return;
-  error_ = code_of(-EBADF);
-  fail(error_, operation, *sk_);
+  if (!allowed) fail_for(code_of(-EBADF), operation);
 }
 
 // Moves the unread bytes to the front of the buffer and receives more behind them; false at the end
@@ -137,7 +140,8 @@ std::string SocketBuf::line(std::size_t limit) {
 void SocketBuf::flush() {
   const auto pending = static_cast<std::size_t>(pptr() - pbase());
   if (pending == 0) return;
-  const std::size_t sent = sk_->sendall({pbase(), pending}, error_);
+  std::error_code error;
+  const std::size_t sent = sk_->sendall({pbase(), pending}, error);
   send_failed_ = sent < pending;
   send_failure_withheld_ = false;
   // The usual case: everything was sent, and the buffer has not grown.
@@ -145,7 +149,7 @@ void SocketBuf::flush() {
   out_.erase(0, sent);
   out_.resize(pending - sent);
   rebuild_put_area({}, wbufsize_);
-  if (error_) fail(error_, "write", *sk_, sent);
+  if (error) fail_for(error, "write", sent);
 }
 
 // Expects out_ to hold exactly the bytes that are still to be sent, appends more to them, and makes
@@ -180,9 +184,10 @@ std::streamsize SocketBuf::xsputn(const char* data, std::streamsize size) {
     try {
       flush();
       if (rest.size() >= wbufsize_) {
-        const std::size_t sent = sk_->sendall(rest, error_);
+        std::error_code error;
+        const std::size_t sent = sk_->sendall(rest, error);
         rest.remove_prefix(sent);
-        if (error_) fail(error_, "write", *sk_, sent);
+        if (error) fail_for(error, "write", sent);
       }
     } catch (const Error&) {
       out_.resize(static_cast<std::size_t>(pptr() - pbase()));
@@ -214,13 +219,13 @@ int SocketBuf::sync() {
 
 SocketStream::SocketStream(Socket& sk, std::string_view mode, std::size_t rbufsize,
                            std::size_t wbufsize)
-    : SocketStream(std::make_unique<SocketBuf>(sk, mode, rbufsize, wbufsize)) {}
+    : SocketStream(std::make_shared<SocketBuf>(sk, mode, rbufsize, wbufsize)) {}
 
 SocketStream::SocketStream(Socket&& sk, std::string_view mode, std::size_t rbufsize,
                            std::size_t wbufsize)
-    : SocketStream(std::make_unique<SocketBuf>(std::move(sk), mode, rbufsize, wbufsize)) {}
+    : SocketStream(std::make_shared<SocketBuf>(std::move(sk), mode, rbufsize, wbufsize)) {}
 
-SocketStream::SocketStream(std::unique_ptr<SocketBuf> buf)
+SocketStream::SocketStream(std::shared_ptr<SocketBuf> buf)
     : std::iostream(buf.get()), buf_(std::move(buf)) {
   buf_->set_stream(this);
 }
@@ -234,7 +239,7 @@ SocketStream& SocketStream::operator=(SocketStream&& other) noexcept {
   std::iostream::operator=(std::move(other));
   buf_ = std::move(other.buf_);
   set_rdbuf(buf_.get());
-  if (buf_) buf_->set_stream(this);
+  if (buf_ && buf_->stream_ == &other) buf_->set_stream(this);
   other.exceptions(std::ios::goodbit);
   other.std::ios::rdbuf(nullptr);  // Sets badbit.
   return *this;
