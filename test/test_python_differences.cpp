@@ -156,6 +156,20 @@ TEST_CASE("descriptors and files are safer than in Python", "[python][socket]") 
       },
       "0");
   differ(
+      "sendfile of a pipe",
+      "a, b = pair(); r, w = os.pipe(); os.write(w, b'0123'); close(w); "
+      "return a.sendfile(os.fdopen(r, 'rb'))",
+      "0",
+      [] {
+        auto [a, b] = unix_pair();
+        int ends[2];
+        REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+        const thinsock::Descriptor r(ends[0]), w(ends[1]);
+        REQUIRE(::write(w.fileno(), "0123", 4) == 4);
+        return a.sendfile(r.fileno(), 0, 4);
+      },
+      "4");
+  differ(
       "sendfile of no bytes", "a, b = pair(); a.sendfile(file(b'0123'), 0, 0)", "mistake",
       [&] {
         auto [a, b] = unix_pair();

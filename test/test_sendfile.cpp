@@ -398,6 +398,40 @@ TEST_CASE("the timeout of sendfile covers a pipe into which nobody writes",
   ended.set_value();
 }
 
+TEST_CASE("what sendfile could not send stays in the pipe", "[socket][sendfile][timeout]") {
+  Pair pair = stream_pair();
+  pair.client.settimeout(50ms);
+  pair.client.set_sendbuf(4096);
+  Pipe pipe;
+  constexpr int kSize = 1 << 20;
+  REQUIRE(::fcntl(pipe.write_end.fileno(), F_SETPIPE_SZ, kSize) == kSize);
+  const std::string text = big_text().substr(0, kSize);
+  pipe.write(text);
+  pipe.write_end.close();
+  const int file = pipe.read_end.fileno();
+  const std::size_t gone = failed_sendfile<TimeoutError>(pair.client, file).transferred();
+  REQUIRE(gone > 0);
+  pair.client.settimeout(kPatience);
+  auto reader = receive_all(pair);
+  REQUIRE(pair.client.sendfile(file) == text.size() - gone);
+  pair.client.close();
+  REQUIRE(reader.get() == text);
+}
+
+TEST_CASE("sendfile waits for a non-blocking pipe", "[socket][sendfile]") {
+  Pair pair = stream_pair();
+  if (GENERATE(false, true)) pair.client.settimeout(std::nullopt);
+  Pipe pipe;
+  REQUIRE(::fcntl(pipe.read_end.fileno(), F_SETFL, O_NONBLOCK) == 0);
+  const auto writer = std::async(std::launch::async, [&] {
+    pause_for(20ms);
+    pipe.write("text");
+    pipe.write_end.close();
+  });
+  REQUIRE(pair.client.sendfile(pipe.read_end.fileno()) == 4);
+  REQUIRE(received(pair) == "text");
+}
+
 TEST_CASE("sendfile reads what the kernel makes up", "[socket][sendfile]") {
   Pair pair = stream_pair();
   const Descriptor version(::open("/proc/version", O_RDONLY | O_CLOEXEC));
