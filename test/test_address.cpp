@@ -428,6 +428,11 @@ TEST_CASE("a name is looked up", "[addresslike][resolve]") {
                     ResolveError);
 }
 
+TEST_CASE("a name resolves for every type of socket", "[addresslike][resolve]") {
+  const int type = GENERATE(0, SOCK_STREAM, SOCK_DGRAM, SOCK_RAW);
+  REQUIRE(AddressLike("localhost", 80).resolve(AF_INET, type) == Address("127.0.0.1", 80));
+}
+
 TEST_CASE("no host is the wildcard of the family", "[addresslike][resolve]") {
   REQUIRE(AddressLike("", 80).resolve(AF_INET).str() == "0.0.0.0:80");
   REQUIRE(AddressLike("", 80).resolve(AF_INET6).str() == "[::]:80");

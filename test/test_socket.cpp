@@ -52,6 +52,20 @@ TEST_CASE("a raw Socket needs the privilege the kernel asks for", "[socket][cons
   }
 }
 
+TEST_CASE("a raw socket pings a name", "[socket][sendto]") {
+  std::optional<Socket> sk;
+  if (code_of([&] { sk = patient(Socket(AF_INET, SOCK_RAW, IPPROTO_ICMP)); })) {
+    WARN("skipped: only root may open a raw socket");
+    return;
+  }
+  // Type, code, checksum, identifier and sequence number; the answer is of another type.
+  const std::string request("\x08\0\x83\x8cts\0\0", 8), answer("\0\0\x8b\x8cts\0\0", 8);
+  REQUIRE(sk->sendto(request, {"localhost", 1}) == request.size());
+  // The request comes back as well, each behind an IP header of 20 bytes.
+  std::string received;
+  while (received != answer) received = sk->recv(1024).substr(20);
+}
+
 TEST_CASE("SOCK_NONBLOCK in the type is a timeout of zero", "[socket][construct]") {
   const DefaultTimeout three_seconds(3s);
   const Socket sk(AF_INET, SOCK_STREAM | SOCK_NONBLOCK);

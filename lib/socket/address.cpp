@@ -90,8 +90,9 @@ Address ipv6_address(const in6_addr& host, int port, std::uint32_t flowinfo,
 // For what inet_pton cannot parse: a name, or a numeric host with a scope ("fe80::1%eth0").
 Address look_up(std::string_view host, int port, std::uint32_t flowinfo, std::uint32_t scope_id,
                 int family, int type, int proto, int flags) {
-  const Address found = getaddrinfo(host, port, family, type, proto, flags).at(0).address;
-  return completed(found, flowinfo, scope_id);
+  // Without a service, because raw sockets have none and it would not be found.
+  const auto found = getaddrinfo(host, std::nullopt, family, type, proto, flags);
+  return completed(found.at(0).address, port, flowinfo, scope_id);
 }
 
 Address parse_or_look_up(const std::string& host, int port, std::uint32_t flowinfo,

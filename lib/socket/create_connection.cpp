@@ -26,7 +26,8 @@ class Connector {
     if (address.family() == AF_UNSPEC && !address.empty()) {
       addresses_ = getaddrinfo(address.host(), address.port(), AF_UNSPEC, SOCK_STREAM);
       for (AddressInfo& each : addresses_) {
-        each.address = completed(each.address, address.flowinfo(), address.scope_id());
+        each.address =
+            completed(each.address, address.port(), address.flowinfo(), address.scope_id());
       }
     } else {
       const int family = address.family();

@@ -32,14 +32,19 @@ Address address_from(const Raw& raw, std::size_t size = sizeof(Raw)) noexcept {
   return address;
 }
 
-/// What a resolver found, with the parts of the caller's address that it does not know. A scope_id
-/// of 0 keeps the scope that was part of the host ("fe80::1%eth0").
-inline Address completed(const Address& found, std::uint32_t flowinfo,
+/// What a resolver found, with the parts of the caller's address that it was not asked for. A
+/// scope_id of 0 keeps the scope that was part of the host ("fe80::1%eth0").
+inline Address completed(const Address& found, int port, std::uint32_t flowinfo,
                          std::uint32_t scope_id) noexcept {
-  if (found.family() != AF_INET6) return found;
-  auto raw = raw_of<sockaddr_in6>(found);
-  raw.sin6_flowinfo = htonl(flowinfo);
-  if (scope_id != 0) raw.sin6_scope_id = scope_id;
+  if (found.family() == AF_INET6) {
+    auto raw = raw_of<sockaddr_in6>(found);
+    raw.sin6_port = htons(static_cast<in_port_t>(port));
+    raw.sin6_flowinfo = htonl(flowinfo);
+    if (scope_id != 0) raw.sin6_scope_id = scope_id;
+    return address_from(raw);
+  }
+  auto raw = raw_of<sockaddr_in>(found);
+  raw.sin_port = htons(static_cast<in_port_t>(port));
   return address_from(raw);
 }
 
