@@ -1,4 +1,6 @@
 // Where thinsock differs from Python on purpose, as the manual of names or a header says.
+#include <netdb.h>
+
 #include <fstream>
 
 #include "python.hpp"
@@ -123,6 +125,11 @@ TEST_CASE("what the kernel would cut or wrap is refused", "[python][address]") {
         Socket(AF_INET6).bind({"fe80::1234%lo", 0});
       },
       "errno 99");
+  differ(
+      "a host in full-width digits", "return gethostbyname('\\uff11\\uff12\\uff17.0.0.1')",
+      "127.0.0.1",
+      [] { return getaddrinfo("\uff11\uff12\uff17.0.0.1", 80, 0, 0, 0, AI_NUMERICHOST); },
+      "gaierror -2");
   differ(
       "more buffers than the kernel takes", "pair()[0].sendmsg([b'x'] * 1025)", "errno 90",
       [] {

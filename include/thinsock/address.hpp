@@ -100,9 +100,10 @@ concept PathLike = requires(const P& path) {
 /// port, flowinfo, scope_id}, a path, or an Address. It owns nothing and points to the caller's
 /// strings, so do not store it.
 ///
-/// A host is numeric, a name, "" for the wildcard, or "<broadcast>" for 255.255.255.255. The
-/// constructors throw std::out_of_range for a port outside 0-65535 or a flowinfo above 0xfffff, and
-/// std::invalid_argument for a NUL in a host or path and for a path that is too long for Address.
+/// A host is numeric, a name (in ASCII, because nothing encodes it), "" for the wildcard, or
+/// "<broadcast>" for 255.255.255.255. The constructors throw std::out_of_range for a port outside
+/// 0-65535 or a flowinfo above 0xfffff, and std::invalid_argument for a NUL in a host or path and
+/// for a path that is too long for Address.
 class AddressLike {
  public:
   /// No address: for parameters that may be left out, such as create_connection's source.
