@@ -1,5 +1,3 @@
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -47,37 +45,6 @@ Result send_by_reading(int fd, int file, std::uint64_t offset, std::uint64_t cou
   return 0;
 }
 
-bool is_pipe(int file) {
-  struct stat status {};
-  return ::fstat(file, &status) == 0 && S_ISFIFO(status.st_mode);
-}
-
-// Sends what comes out of a pipe. tee(2) copies it without taking it out, so that what the socket
-// does not take stays in the pipe.
-Result send_pipe(int fd, int pipe, std::uint64_t count, std::uint64_t& sent, Deadline& deadline) {
-  int ends[2];
-  if (const Result made = once([&] { return ::pipe2(ends, O_CLOEXEC); }); made < 0) return made;
-  const Descriptor copy(ends[0]), copy_input(ends[1]);
-  const auto piece = std::make_unique_for_overwrite<char[]>(kPiece);
-  const auto read = [&](int from, Result size) {
-    retried([&] { return ::read(from, piece.get(), static_cast<std::size_t>(size)); });
-  };
-  while (sent < count) {
-    const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(count - sent, kPiece));
-    const auto call = [&] { return ::tee(pipe, copy_input.fileno(), size, SPLICE_F_NONBLOCK); };
-    const Result there = answer_of(call, pipe, POLLIN, deadline);
-    if (there <= 0) return there;
-    read(copy.fileno(), there);
-    const ConstBuffer data(piece.get(), static_cast<std::size_t>(there));
-    const Result gone = Transfer::sending(data, 0).over(fd, deadline);
-    if (gone < 0) return gone;
-    read(pipe, gone);
-    sent += static_cast<std::uint64_t>(gone);
-    if (sent < count && deadline.over()) return -ETIMEDOUT;
-  }
-  return 0;
-}
-
 }  // namespace
 
 std::size_t Socket::sendfile(int fd, std::uint64_t offset, std::optional<std::uint64_t> count) {
@@ -91,8 +58,7 @@ std::size_t Socket::sendfile(int fd, std::uint64_t offset, std::optional<std::ui
   if (result == 0) result = send_file(fd_, fd, offset, size, sent, deadline);
   if (bounded) set_nonblocking(fd_, false);
   if (sent == 0 && refused(result)) {
-    result = is_pipe(fd) ? send_pipe(fd_, fd, size, sent, deadline)
-                         : send_by_reading(fd_, fd, offset, size, sent, deadline);
+    result = send_by_reading(fd_, fd, offset, size, sent, deadline);
   }
   if (result < 0) fail(code_of(result), "sendfile", *this, sent);
   return sent;

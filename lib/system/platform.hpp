@@ -18,8 +18,9 @@ std::pair<Descriptor, Descriptor> open_socketpair(int family, int type, int prot
 /// accept(2), made once; as answer_of takes it, -1 and errno for a failure.
 int accept_once(int fd, Address& peer, bool nonblocking) noexcept;
 
-/// sendfile(2) until count bytes are sent, or the file ends: 0. Never raises SIGPIPE. The socket
-/// must be non-blocking unless deadline.kernel_waits(fd).
+/// Calls sendfile(2), or splice(2) for a pipe, until count bytes are sent or the file ends. A
+/// negative result is a failure. Never raises SIGPIPE, and leaves in a pipe what the socket does
+/// not take. The socket must be non-blocking unless deadline.kernel_waits(fd).
 Result send_file(int fd, int file, std::uint64_t offset, std::uint64_t count, std::uint64_t& sent,
                  Deadline& deadline) noexcept;
 

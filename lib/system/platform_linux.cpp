@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -74,16 +75,33 @@ int accept_once(int fd, Address& peer, bool nonblocking) noexcept {
   return accepted;
 }
 
+namespace {
+
+bool is_readable_pipe(int fd) noexcept {
+  struct stat status {};
+  return ::fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode) &&
+         (::fcntl(fd, F_GETFL) & O_ACCMODE) != O_WRONLY;
+}
+
+}  // namespace
+
 Result send_file(int fd, int file, std::uint64_t offset, std::uint64_t count, std::uint64_t& sent,
                  Deadline& deadline) noexcept {
   // What the kernel takes at most in one call; less where the call must come back in time.
   const std::uint64_t most = deadline.kernel_waits(fd) ? 0x7ffff000 : 4 << 20;
+  const bool is_pipe = is_readable_pipe(file);
   const SigpipeHeldBack held_back;
   Result result = 1;
   while (sent < count && result > 0) {
+    // Once the pipe is ready, EAGAIN is about the socket.
+    if (is_pipe) result = wait(file, POLLIN, deadline);
+    if (result < 0) break;
     off_t position = static_cast<off_t>(offset + sent);
     const auto size = static_cast<std::size_t>(std::min(count - sent, most));
-    const auto call = [&] { return ::sendfile(fd, file, &position, size); };
+    const auto call = [&] {
+      return is_pipe ? ::splice(file, nullptr, fd, nullptr, size, SPLICE_F_NONBLOCK)
+                     : ::sendfile(fd, file, &position, size);
+    };
     result = answer_of(call, fd, POLLOUT, deadline);
     if (result > 0) sent += static_cast<std::uint64_t>(result);
     if (result > 0 && sent < count && deadline.over()) result = -ETIMEDOUT;
