@@ -139,6 +139,17 @@ TEST_CASE("reading and writing have buffers of their own sizes", "[stream]") {
   }
 }
 
+TEST_CASE("a line takes less than rbufsize beyond its end from the Socket", "[stream][readline]") {
+  const std::size_t rbufsize = GENERATE(0, 1, 4, 7);
+  Pair pair = unix_pair();
+  pair.server.sendall("a line longer than the buffer\nwhat follows it\n");
+  auto file = pair.client.makefile("r", rbufsize);
+  REQUIRE(file.readline() == "a line longer than the buffer\n");
+  const std::string ahead(file.rdbuf()->in_avail(), '\0');
+  REQUIRE(ahead.size() < std::max<std::size_t>(rbufsize, 1));
+  REQUIRE(arrived(pair.client) == std::string("what follows it\n").substr(ahead.size()));
+}
+
 TEST_CASE("a stream with a wrong mode takes nothing from the Socket", "[stream]") {
   Pair pair = unix_pair();
   REQUIRE_THROWS_AS(SocketStream(pair.client, "a"), std::invalid_argument);

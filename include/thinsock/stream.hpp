@@ -25,9 +25,10 @@ namespace thinsock {
 class SocketBuf : public std::streambuf {
  public:
   /// mode consists of "r", "w" or both, and perhaps Python's "b"; anything else throws
-  /// std::invalid_argument. To read or write without that mode fails with EBADF. rbufsize and
-  /// wbufsize are the sizes of the two buffers in bytes; with a wbufsize of 0 every write is sent
-  /// at once.
+  /// std::invalid_argument. To read or write without that mode fails with EBADF. At most rbufsize
+  /// bytes are received at once beyond what a read asks for; 0 is one byte at a time, so that
+  /// nothing behind a line is taken from the Socket. wbufsize is the size of the write buffer; with
+  /// 0 every write is sent at once.
   SocketBuf(Socket& sk, std::string_view mode, std::size_t rbufsize, std::size_t wbufsize);
   SocketBuf(Socket&& sk, std::string_view mode, std::size_t rbufsize, std::size_t wbufsize);
   /// Sends what is still buffered, unless the last attempt to send has failed. Ignores errors; to
@@ -68,7 +69,7 @@ class SocketBuf : public std::streambuf {
   Socket* sk_;
   const std::ios* stream_ = nullptr;
   std::error_code error_;
-  std::size_t wbufsize_;
+  std::size_t rbufsize_, wbufsize_;
   bool can_read_, can_write_;
   bool send_failed_ = false;            // The last attempt to send did not send everything.
   bool send_failure_withheld_ = false;  // A read has made that attempt, and nobody was told.

@@ -16,10 +16,11 @@ SocketBuf::SocketBuf(Socket&& sk, std::string_view mode, std::size_t rbufsize, s
 
 SocketBuf::SocketBuf(Socket& sk, std::string_view mode, std::size_t rbufsize, std::size_t wbufsize)
     : sk_(&sk),
+      rbufsize_(std::max<std::size_t>(rbufsize, 1)),
       wbufsize_(wbufsize),
       can_read_(mode.find('r') != mode.npos),
       can_write_(mode.find('w') != mode.npos),
-      in_(can_read_ ? std::max<std::size_t>(rbufsize, 1) : 0, '\0'),
+      in_(can_read_ ? rbufsize_ : 0, '\0'),
       out_(can_write_ ? wbufsize : 0, '\0') {
   if (mode.find_first_not_of("rwb") != mode.npos || !(can_read_ || can_write_)) {
     throw std::invalid_argument("a mode must be r, w or rw, with or without b, not " +
@@ -69,14 +70,15 @@ void SocketBuf::check_mode(bool allowed, const char* operation) {
   if (!allowed) fail_for(code_of(-EBADF), operation);
 }
 
-// Moves the unread bytes to the front of the buffer and receives more behind them; false at the end
-// of the stream.
+// Moves the unread bytes to the front of the buffer and receives more behind them, at most
+// rbufsize_ however much room there is: what is beyond them stays the Socket's. False at the end of
+// the stream.
 bool SocketBuf::receive_more() {
   const std::size_t unread = static_cast<std::size_t>(egptr() - gptr());
   if (unread > 0) std::memmove(in_.data(), gptr(), unread);
   if (unread == in_.size()) in_.resize(2 * unread);
   setg(in_.data(), in_.data(), in_.data() + unread);
-  const std::size_t size = receive({egptr(), in_.size() - unread});
+  const std::size_t size = receive({egptr(), std::min(in_.size() - unread, rbufsize_)});
   setg(in_.data(), in_.data(), egptr() + size);
   return size > 0;
 }
