@@ -7,6 +7,8 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
+#include <fstream>
 #include <future>
 #include <optional>
 #include <string_view>
@@ -276,7 +278,7 @@ TEST_CASE("recvmsg gives the bytes and nothing beside them where nothing is",
           "[message][recvmsg]") {
   Pair pair = any_pair();
   pair.client.send("Hel\0lo!"s);
-  const auto [data, ancdata, fds, flags, address, size] = pair.server.recvmsg(64, 64);
+  const auto [data, ancdata, fds, flags, address, size, pidfd] = pair.server.recvmsg(64, 64);
   REQUIRE(data == "Hel\0lo!"s);
   REQUIRE((ancdata.empty() && fds.empty()));
   REQUIRE((flags & (MSG_TRUNC | MSG_CTRUNC)) == 0);
@@ -527,6 +529,26 @@ TEST_CASE("received descriptors are closed with their Message", "[message][recv_
     REQUIRE(open_descriptors() == before + 3);
   }
   REQUIRE(open_descriptors() == before);
+}
+
+TEST_CASE("the sender's process comes apart from its descriptors", "[message][recv_fds]") {
+  constexpr int kPassPidfd = 76;  // SO_PASSPIDFD of Linux 6.5.
+  Pair pair = unix_pair();
+  const int on = 1;
+  if (::setsockopt(pair.server.fileno(), SOL_SOCKET, kPassPidfd, &on, sizeof on) == -1) return;
+  const std::size_t before = open_descriptors();
+  {
+    thinsock::send_fds(pair.client, {{"x"}}, {0, 1});
+    const Message message = pair.server.recvmsg(1, 256);
+    REQUIRE(message.fds.size() == 2);
+    REQUIRE(is_open(message.pidfd.fileno()));
+    std::ifstream info("/proc/self/fdinfo/" + std::to_string(message.pidfd.fileno()));
+    const std::string text((std::istreambuf_iterator<char>(info)), {});
+    REQUIRE_THAT(text, Catch::Contains("Pid:\t" + std::to_string(::getpid()) + '\n'));
+  }
+  REQUIRE(open_descriptors() == before);
+  thinsock::send_fds(pair.client, {{"x"}}, {0});
+  REQUIRE(pair.server.recvmsg(1, CMSG_SPACE(sizeof(int))).pidfd.fileno() == -1);
 }
 
 TEST_CASE("send_fds of no descriptors sends the bytes", "[message][send_fds]") {

@@ -41,14 +41,15 @@ struct Ancillary {
   }
 };
 
-/// auto [data, ancdata, fds, flags, address, size] = sk.recvmsg(bufsize, ancbufsize);
+/// auto [data, ancdata, fds, flags, address, size, pidfd] = sk.recvmsg(bufsize, ancbufsize);
 struct Message {
   std::string data;                ///< Empty after recvmsg_into.
   std::vector<Ancillary> ancdata;  ///< All but the descriptors; the last one cut if truncated.
-  std::vector<Descriptor> fds;     ///< What SCM_RIGHTS (or SCM_PIDFD) brought, close-on-exec.
+  std::vector<Descriptor> fds;     ///< What SCM_RIGHTS brought, close-on-exec.
   int flags = 0;                   ///< MSG_TRUNC, MSG_CTRUNC, MSG_EOR, …
   Address address;                 ///< The sender, where the kernel names one.
   std::size_t size = 0;            ///< As it was sent: more than data has, if that is truncated.
+  Descriptor pidfd;                ///< What SCM_PIDFD brought: the process that sent.
 
   /// Whether the datagram was longer than the room for it.
   bool truncated() const noexcept { return flags & MSG_TRUNC; }

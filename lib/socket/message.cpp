@@ -82,7 +82,7 @@ class Control {
   Message message(std::size_t size) && {
     const std::string_view control(bytes_.get(), size);
     for_each_item(control, [&](const cmsghdr& head, std::string_view data) {
-      if (brings_descriptors(head)) own(data);
+      if (brings_descriptors(head)) own(data, head.cmsg_type == kScmPidfd);
     });
     for_each_item(control, [&](const cmsghdr& head, std::string_view data) {
       if (brings_descriptors(head)) return;
@@ -92,19 +92,23 @@ class Control {
   }
 
  private:
-  static constexpr std::size_t kMaxDescriptors = 253 + 1;  // The kernel's SCM_MAX_FD, and a pidfd.
-  static constexpr int kScmPidfd = 4;                      // Of Linux 6.5, newer than many headers.
+  static constexpr std::size_t kMaxDescriptors = 253;  // The kernel's SCM_MAX_FD.
+  static constexpr int kScmPidfd = 4;                  // Of Linux 6.5, newer than many headers.
 
   static bool brings_descriptors(const cmsghdr& head) noexcept {
     return head.cmsg_level == SOL_SOCKET &&
            (head.cmsg_type == SCM_RIGHTS || head.cmsg_type == kScmPidfd);
   }
 
-  void own(std::string_view data) noexcept {
+  void own(std::string_view data, bool pidfd) noexcept {
     for (; data.size() >= sizeof(int); data.remove_prefix(sizeof(int))) {
       int fd;
       std::memcpy(&fd, data.data(), sizeof fd);
-      message_.fds.emplace_back(fd);
+      if (pidfd) {
+        message_.pidfd = Descriptor(std::max(fd, -1));  // Below -1 it says why there is none.
+      } else {
+        message_.fds.emplace_back(fd);
+      }
     }
   }
 
