@@ -256,6 +256,12 @@ TEST_CASE("names resolve as in Python", "[python][resolve]") {
   same("getnameinfo of a name", "getnameinfo(('localhost', 80), 0)", [] {
     thinsock::getnameinfo({"localhost", 80});
   });
+  same("getnameinfo of nothing", "getnameinfo(('', 80), 0)", [] {
+    thinsock::getnameinfo({"", 80});
+  });
+  same("getnameinfo of broadcast", "getnameinfo(('<broadcast>', 80), 0)", [] {
+    thinsock::getnameinfo({"<broadcast>", 80});
+  });
   same("gethostbyname", "return [gethostbyname(h) for h in ('', '127.1', '<broadcast>')]", [] {
     return tuple{thinsock::gethostbyname(""), thinsock::gethostbyname("127.1"),
                  thinsock::gethostbyname("<broadcast>")};
@@ -267,6 +273,8 @@ TEST_CASE("names resolve as in Python", "[python][resolve]") {
   });
   same("gethostbyname_ex of nothing", "gethostbyname_ex('')",
        [] { thinsock::gethostbyname_ex(""); });
+  same("gethostbyname_ex of no host", "gethostbyname_ex('256.0.0.1')",
+       [] { thinsock::gethostbyname_ex("256.0.0.1"); });
   same("gethostbyaddr", "return gethostbyaddr('127.0.0.1')", [] {
     const auto [name, aliases, addresses] = thinsock::gethostbyaddr("127.0.0.1");
     return tuple{name, aliases, addresses};

@@ -357,6 +357,12 @@ TEST_CASE("getnameinfo refuses a host that is not numeric", "[resolve][getnamein
                          Resolver(EAI_NONAME));
 }
 
+TEST_CASE("getnameinfo refuses what stands for a host elsewhere", "[resolve][getnameinfo]") {
+  REQUIRE_THROWS_MATCHES(getnameinfo({"", 80}, kNumeric), ResolveError, Resolver(EAI_NONAME));
+  REQUIRE_THROWS_MATCHES(getnameinfo({"<broadcast>", 80}, kNumeric), ResolveError,
+                         Resolver(EAI_NONAME));
+}
+
 TEST_CASE("getnameinfo holds the port to its range", "[resolve][getnameinfo]") {
   REQUIRE_THROWS_AS(getnameinfo({"127.0.0.1", 65536}, kNumeric), std::out_of_range);
   REQUIRE_THROWS_AS(getnameinfo({"127.0.0.1", -1}, kNumeric), std::out_of_range);

@@ -46,15 +46,15 @@ class EOFError : public Error {
 };
 
 /// Python's gaierror: a host or service could not be resolved. code() is an EAI_* value of
-/// <netdb.h> in resolve_category(), and for gethostbyname_ex and gethostbyaddr (Python's herror) a
-/// value in host_category(). EAI_SYSTEM is never among them: instead an Error with errno is thrown.
+/// <netdb.h> in resolve_category(), and for gethostbyaddr (Python's herror) a value in
+/// host_category(). EAI_SYSTEM is never among them: instead an Error with errno is thrown.
 class ResolveError : public Error {
  public:
   using Error::Error;
 };
 
-/// The category of the ETIMEDOUT with which a call ends at the caller's own timeout, also where it is
-/// returned as a std::error_code.
+/// The category of the ETIMEDOUT with which a call ends at the caller's own timeout, also where it
+/// is returned as a std::error_code.
 const std::error_category& timeout_category() noexcept;
 
 /// The category of EAI_* codes; its messages come from gai_strerror(3).

@@ -17,8 +17,8 @@
 
 namespace thinsock {
 
-/// The category of the ResolveErrors of gethostbyname_ex and gethostbyaddr (Python's herror), whose
-/// codes are the HOST_NOT_FOUND, TRY_AGAIN, … of <netdb.h>.
+/// The category of the ResolveErrors of gethostbyaddr, and of gethostbyname_ex for an empty host
+/// (Python's herror), whose codes are the HOST_NOT_FOUND, TRY_AGAIN, … of <netdb.h>.
 const std::error_category& host_category() noexcept;
 
 /// One answer of getaddrinfo: the arguments of a Socket, and the address to connect or bind it to.

@@ -73,8 +73,26 @@ void check_found(const void* entry, int error, int not_found, const std::string&
   fail({not_found, resolve_category()}, what);
 }
 
+// Python's gethostbyname_ex calls getaddrinfo first, which reports an unknown host this way.
+std::error_code as_of_getaddrinfo(int host_error) noexcept {
+  switch (host_error) {
+    case HOST_NOT_FOUND:
+      return {EAI_NONAME, resolve_category()};
+    case TRY_AGAIN:
+      return {EAI_AGAIN, resolve_category()};
+    case NO_DATA:
+      return {EAI_NODATA, resolve_category()};
+    default:  // Of an empty host.
+      return {host_error, host_category()};
+  }
+}
+
+std::error_code as_of_gethostbyaddr(int host_error) noexcept {
+  return {host_error, host_category()};
+}
+
 template <class Call>
-HostEntry host_entry(const std::string& what, const Call& call) {
+HostEntry host_entry(const std::string& what, std::error_code (*reported)(int), const Call& call) {
   hostent storage;
   hostent* entry = nullptr;
   int host_error = 0;
@@ -84,7 +102,7 @@ HostEntry host_entry(const std::string& what, const Call& call) {
         return call(&storage, data, size, found, &host_error);
       });
   if (entry == nullptr && host_error == NETDB_INTERNAL) fail(code_of(failure_of(error)), what);
-  if (entry == nullptr) fail({host_error, host_category()}, what);
+  if (entry == nullptr) fail(reported(host_error), what);
   HostEntry host{entry->h_name, strings_of(entry->h_aliases), {}};
   const auto length = static_cast<std::size_t>(entry->h_length);
   for (char** address = entry->h_addr_list; *address != nullptr; ++address) {
@@ -141,6 +159,10 @@ std::vector<AddressInfo> getaddrinfo(std::optional<std::string_view> host, int p
 }
 
 NameInfo getnameinfo(AddressLike address, int flags) {
+  // What stands for an address in all other calls is not numeric, so getaddrinfo refuses it.
+  const bool is_host = address.family() == AF_UNSPEC && !address.str().empty();
+  if (is_host && (address.host().empty() || address.host() == "<broadcast>"))
+    getaddrinfo(address.host(), address.port(), AF_UNSPEC, SOCK_DGRAM, 0, AI_NUMERICHOST);
   const Address numeric = address.resolve(AF_UNSPEC, 0, 0, AI_NUMERICHOST);
   char host[NI_MAXHOST], service[NI_MAXSERV];
   const std::error_code error = resolver_error(::getnameinfo(
@@ -160,14 +182,14 @@ std::string gethostbyname(std::string_view host) {
 
 HostEntry gethostbyname_ex(std::string_view host) {
   const std::string name = require_no_nul(host);
-  return host_entry("gethostbyname_ex " + shown(name),
+  return host_entry("gethostbyname_ex " + shown(name), as_of_getaddrinfo,
                     [&](auto... out) { return ::gethostbyname2_r(name.c_str(), AF_INET, out...); });
 }
 
 HostEntry gethostbyaddr(std::string_view host) {
   const Address address = AddressLike(host, 0).resolve(AF_UNSPEC);
   const std::string packed = inet_pton(address.family(), address.host());
-  return host_entry("gethostbyaddr " + address.host(), [&](auto... out) {
+  return host_entry("gethostbyaddr " + address.host(), as_of_gethostbyaddr, [&](auto... out) {
     return ::gethostbyaddr_r(packed.data(), static_cast<socklen_t>(packed.size()), address.family(),
                              out...);
   });
