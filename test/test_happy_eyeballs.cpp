@@ -3,6 +3,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 
+#include <functional>
 #include <future>
 #include <stop_token>
 #include <string_view>
@@ -236,6 +237,34 @@ TEST_CASE("if all addresses fail the Error lists each with its reason", "[create
   REQUIRE_THAT(what, Contains("127.0.0.2" + end + ": Connection refused"));
   REQUIRE_THAT(what, Contains("127.0.0.3" + end + ": timed out"));
   REQUIRE(open_descriptors() == before);
+}
+
+TEST_CASE("the Errors of all addresses are nested, the last one outermost", "[create_connection]") {
+  const Timeout delay = GENERATE(Timeout(), Timeout(10ms));
+  const Host host(kTwo);
+  const Socket dead = black_hole("127.0.0.3");
+  const std::string end = ':' + std::to_string(port_of(dead));
+  std::vector<std::string> errors;
+  const std::function<void(const Error&)> collect = [&](const Error& error) {
+    errors.push_back(error.what());
+    try {
+      std::rethrow_if_nested(error);
+    } catch (const Error& before) {
+      CHECK(before.code() == (errors.size() == 1 ? errc::timed_out : errc::connection_refused));
+      collect(before);
+    }
+  };
+  try {
+    create_connection({"host", port_of(dead)}, 200ms, {}, delay);
+  } catch (const TimeoutError& error) {
+    collect(error);
+  }
+  REQUIRE(errors.size() == 3);
+  REQUIRE(errors[0] == "connect host" + end + " (127.0.0.2" + end +
+                           ": Connection refused; 127.0.0.3" + end +
+                           ": timed out): timed out after 0.2 s");
+  REQUIRE(errors[1] == "connect 127.0.0.3" + end + ": timed out");
+  REQUIRE(errors[2] == "connect 127.0.0.2" + end + ": Connection refused");
 }
 
 TEST_CASE("the Error of a single address names it and the host", "[create_connection]") {

@@ -287,7 +287,8 @@ struct Keepalive {
 /// Connects a stream to the first address of a host that answers, or to a path. The timeout is one
 /// budget for all addresses, each getting an even share of what is left; the lookup counts, though
 /// nothing can cut it short. The Socket keeps the timeout. If all fail, the Error is the last one's
-/// and what() lists every address with its reason.
+/// and what() lists every address with its reason. Nested in it (std::rethrow_if_nested) is the
+/// Error of the last of several addresses, in that the one before, and so on.
 ///
 /// With a happy_eyeballs_delay (250ms is what RFC 8305 recommends) it does not wait for one address
 /// to fail: every delay, or as soon as one has failed, the next is tried beside the others, IPv6

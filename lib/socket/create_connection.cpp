@@ -45,13 +45,20 @@ class Connector {
     AddressInfo target;
   };
 
+  struct Failure {
+    Address address;
+    std::error_code error;
+  };
+
   Socket socket_for(const AddressInfo& target, Timeout timeout) const;
   Timeout time_share(std::size_t addresses_left);
   void interleave_families();
   void start_attempt(const AddressInfo& target);
   Result wait_for_any(Timeout delay, std::vector<pollfd>& entries);
   Socket with_timeout(Socket sk) const;
-  void add_failure(const AddressInfo& target, std::error_code error);
+  void add_failure(const AddressInfo& target, std::error_code error) {
+    failures_.push_back({target.address, error});
+  }
   [[noreturn]] void fail_with_all_reasons() const;
 
   const AddressLike& address_;
@@ -60,8 +67,7 @@ class Connector {
   Deadline deadline_;
   std::vector<AddressInfo> addresses_;
   std::vector<Attempt> attempts_;
-  std::error_code last_error_;
-  std::string reasons_;
+  std::vector<Failure> failures_;
 };
 
 Socket Connector::socket_for(const AddressInfo& target, Timeout timeout) const {
@@ -79,16 +85,23 @@ Socket Connector::with_timeout(Socket sk) const {
   return sk;
 }
 
-void Connector::add_failure(const AddressInfo& target, std::error_code error) {
-  last_error_ = error;
-  if (!reasons_.empty()) reasons_ += "; ";
-  reasons_ += target.address.str() + ": " + error.message();
-}
-
+// The text lists every address with its reason. As values the reasons are a chain of Errors, in
+// each of which the one before is nested.
 void Connector::fail_with_all_reasons() const {
+  const std::error_code last = failures_.back().error;
   if (addresses_.size() == 1)
-    fail(last_error_, with_address("connect", address_, addresses_.front().address), timeout_);
-  fail(last_error_, "connect " + address_.str() + " (" + reasons_ + ')', timeout_);
+    fail(last, with_address("connect", address_, addresses_.front().address), timeout_);
+  std::string reasons;
+  std::exception_ptr chain;
+  for (const auto& [address, error] : failures_) {
+    reasons += (reasons.empty() ? "" : "; ") + address.str() + ": " + error.message();
+    try {
+      fail(error, "connect " + address.str(), 0, chain);
+    } catch (const Error&) {
+      chain = std::current_exception();
+    }
+  }
+  fail(last, "connect " + address_.str() + " (" + reasons + ')', timeout_, 0, chain);
 }
 
 // An equal share of the remaining time for each address that is left, so that an address which does

@@ -72,13 +72,14 @@ std::string with_address(const char* operation, const AddressLike& asked, const 
   return text;
 }
 
-void fail(std::error_code code, const std::string& what, Timeout timeout, std::size_t transferred) {
-  if (code.category() != timeout_category()) fail(code, what, transferred);
+void fail(std::error_code code, const std::string& what, Timeout timeout, std::size_t transferred,
+          const std::exception_ptr& cause) {
+  if (code.category() != timeout_category()) fail(code, what, transferred, cause);
   const std::optional<std::chrono::duration<double>> seconds = timeout;
   char reason[80] = ": the time of its CancelScope or request_timeout is up";
   if (seconds && interrupted() != -ETIMEDOUT)
     std::snprintf(reason, sizeof reason, ": timed out after %.6g s", seconds->count());
-  fail(code, what + reason + kEndOfText, transferred);
+  fail(code, what + reason + kEndOfText, transferred, cause);
 }
 
 void fail(std::error_code code, const char* operation, const Socket& sk, std::size_t transferred) {

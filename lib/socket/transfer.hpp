@@ -118,7 +118,7 @@ constexpr char kEndOfText = '\0';
 
 /// Throws an Error about a call that had this timeout: the text tells if the timeout has passed.
 [[noreturn]] void fail(std::error_code code, const std::string& what, Timeout timeout,
-                       std::size_t transferred = 0);
+                       std::size_t transferred = 0, const std::exception_ptr& cause = nullptr);
 /// The same, and the text begins with_name_of the socket.
 [[noreturn]] void fail(std::error_code code, const char* operation, const Socket& sk,
                        std::size_t transferred = 0);

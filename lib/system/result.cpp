@@ -12,11 +12,26 @@ std::error_code failure_code(Result result) noexcept {
   return {result == kPeerTimedOut ? ETIMEDOUT : static_cast<int>(-result), std::system_category()};
 }
 
-void fail(std::error_code code, const std::string& what, std::size_t transferred) {
+namespace {
+
+template <class E>
+[[noreturn]] void raise(const E& error, const std::exception_ptr& cause) {
+  if (cause == nullptr) throw error;
+  try {
+    std::rethrow_exception(cause);
+  } catch (...) {
+    std::throw_with_nested(error);
+  }
+}
+
+}  // namespace
+
+void fail(std::error_code code, const std::string& what, std::size_t transferred,
+          const std::exception_ptr& cause) {
   if (code.category() == resolve_category() || code.category() == host_category())
-    throw ResolveError(code, what, transferred);
-  if (code == std::errc::timed_out) throw TimeoutError(code, what, transferred);
-  throw Error(code, what, transferred);
+    raise(ResolveError(code, what, transferred), cause);
+  if (code == std::errc::timed_out) raise(TimeoutError(code, what, transferred), cause);
+  raise(Error(code, what, transferred), cause);
 }
 
 Result close_descriptor(int fd) noexcept {

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <exception>
 #include <string>
 #include <system_error>
 
@@ -50,8 +51,9 @@ inline std::error_code code_of(Result result) noexcept {
 /// What errno says now. Ask before calling anything else, which may change it.
 inline std::error_code last_error() noexcept { return {errno, std::system_category()}; }
 
-/// Throws the class of Error that fits the code.
-[[noreturn]] void fail(std::error_code code, const std::string& what, std::size_t transferred = 0);
+/// Throws the class of Error that fits the code, with the cause nested in it if there is one.
+[[noreturn]] void fail(std::error_code code, const std::string& what, std::size_t transferred = 0,
+                       const std::exception_ptr& cause = nullptr);
 
 /// Returns the value, or throws an Error that names the operation.
 inline Result check(Result result, const char* operation) {
