@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "support.hpp"
+#include "thinsock/cancel.hpp"
 
 using namespace test;
 using Catch::Contains;
@@ -180,6 +181,37 @@ TEST_CASE("a timed connect leaves its descriptor blocking and untimed", "[socket
   }
   REQUIRE_FALSE(nonblocking(sk));
   REQUIRE_FALSE(has_timer(sk, SO_SNDTIMEO));
+}
+
+TEST_CASE("a connect that gave up is waited for by the next one", "[socket][connect]") {
+  FullListener full(thinsock::Address("127.0.0.1", 0));
+  Socket sk;
+  SECTION("after a timeout") {
+    sk.settimeout(50ms);
+    REQUIRE(sk.connect_ex(full.name) == errc::timed_out);
+    REQUIRE(sk.connect_ex(full.name) == errc::timed_out);
+    sk.settimeout(kPatience);
+  }
+  SECTION("after a scope") {
+    const thinsock::CancelScope scope(50ms);
+    REQUIRE(sk.connect_ex(full.name) == errc::timed_out);
+  }
+  const Timeout timeout = GENERATE(Timeout(), Timeout(kPatience));
+  sk.settimeout(timeout);
+  (void)full.lst.accept();  // There is room again, which the kernel finds out after a second.
+  sk.connect(full.name);
+  REQUIRE(sk.getpeername() == full.name);
+  sk.sendall("x");
+  REQUIRE(full.lst.accept().socket.recv(1) == "x");
+}
+
+TEST_CASE("a connect under way is not taken for one to another address", "[socket][connect]") {
+  const FullListener full(thinsock::Address("127.0.0.1", 0));
+  const Socket other = listener();
+  Socket sk;
+  sk.settimeout(20ms);
+  REQUIRE(sk.connect_ex(full.name) == errc::timed_out);
+  REQUIRE(sk.connect_ex(other.getsockname()) == errc::connection_already_in_progress);
 }
 
 TEST_CASE("a host that does not resolve leaves the Socket usable", "[socket][connect]") {

@@ -79,8 +79,9 @@ class Socket {
   Accepted accept();
   Accepted accept(std::error_code& error) noexcept;
 
-  /// Connects within the timeout; after a TimeoutError the attempt may still be under way, so close
-  /// the socket. A name means the first of its addresses: create_connection tries them all.
+  /// Connects within the timeout. After a TimeoutError the attempt may still be under way: connect
+  /// again, only to the same address, to go on waiting for it, or close the socket. A name means
+  /// the first of its addresses: create_connection tries them all.
   /// On a Unix socket the timeout also covers a full backlog. connect(2).
   void connect(AddressLike address);
   /// As connect, but the kernel's refusal is returned: std::errc::operation_in_progress if
@@ -183,6 +184,7 @@ class Socket {
   int fileno() const noexcept { return fd_; }
   int family() const noexcept { return family_; }
   int type() const noexcept { return type_; }
+  /// The kernel's choice where none was given; 0 if closed.
   int proto() const;
 
   void setsockopt(int level, int name, int value);

@@ -42,7 +42,9 @@ Result connect_to(const Address& peer, int fd, Deadline& deadline) noexcept {
   if (peer.family() == AF_UNIX) return answer_of(call, -1, 0, deadline);
   if (deadline.at_once()) return retried(call);
   if (const Result stop = interrupted(); stop < 0) return stop;
-  const Result result = once(call);
+  Result result = once(call);
+  // An attempt that an earlier call gave up is still under way: wait for it, unless it is another.
+  if (result == -EALREADY && former_peer(fd, peer.family()) == peer) result = -EINPROGRESS;
   if (result != -EINTR && result != -EINPROGRESS) return result;
   if (const Result ready = wait(fd, POLLOUT, deadline); ready < 0) return ready;
   int error = 0;
@@ -85,15 +87,15 @@ Socket::Socket(int family, int type, int proto) : Socket(-1, family, type, first
 Socket::Socket(std::nullopt_t) noexcept : Socket(-1, AF_UNSPEC, 0, Timeout()) {}
 
 Socket Socket::adopt(int fd) {
-  Address name;
-  int type = 0;
+  int family = 0, type = 0;
   socklen_t size = sizeof type;
-  check(name_into(name, ::getsockname, fd), "adopt");
+  // Not every family has getsockname(2): AF_ALG and AF_XDP do not.
+  check(once([&] { return ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size); }), "adopt");
   check(once([&] { return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size); }), "adopt");
   const Result mode = check(once([&] { return ::fcntl(fd, F_GETFL); }), "adopt");
   const Timeout timeout = mode & O_NONBLOCK ? kNow : getdefaulttimeout();
   if (timeout == kNow) check(set_nonblocking(fd, true), "adopt");
-  return Socket(fd, name.family(), type, timeout);
+  return Socket(fd, family, type, timeout);
 }
 
 Socket Socket::fromfd(int fd) {

@@ -83,7 +83,7 @@ group_req group_request(std::string_view group, int family, unsigned interface) 
 
 }  // namespace
 
-int Socket::proto() const { return get_option(*this, SOL_SOCKET, SO_PROTOCOL); }
+int Socket::proto() const { return fd_ == -1 ? 0 : get_option(*this, SOL_SOCKET, SO_PROTOCOL); }
 
 void Socket::setsockopt(int level, int name, int value) { set_option(*this, level, name, value); }
 

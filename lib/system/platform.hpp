@@ -24,8 +24,8 @@ int accept_once(int fd, Address& peer, bool nonblocking) noexcept;
 Result send_file(int fd, int file, std::uint64_t offset, std::uint64_t count, std::uint64_t& sent,
                  Deadline& deadline) noexcept;
 
-/// The peer of an internet connection that has ended, which getpeername(2) names no more; an empty
-/// Address if there was none.
+/// The peer of an internet connection that has ended or is under way, which getpeername(2) does not
+/// name; an empty Address if there is none.
 Address former_peer(int fd, int family) noexcept;
 
 /// A number that no other socket ever has; 0 if the descriptor is not a socket's.
