@@ -34,7 +34,7 @@ void create_as_given(Pair& p) {
 }
 
 const Kinds kReady = {
-    {"accept", pending, [](Pair& p) { p.server.accept(); }, nothing},
+    {"accept", pending, [](Pair& p) { (void)p.server.accept(); }, nothing},
     {"recv", [] { return with_data(tcp()); }, [](Pair& p) { p.server.recv(9); }, nothing},
     {"recvmsg", [] { return with_data(stream()); }, [](Pair& p) { p.server.recvmsg(9); }, nothing},
     {"recvfrom", [] { return with_data(udp()); }, [](Pair& p) { p.server.recvfrom(9); }, nothing},
@@ -164,7 +164,7 @@ TEST_CASE("a peer that drips is ended all the same", "[cancel][timeout]") {
           for (;;) pair.server.recv(9);
         };
       case 1:
-        return [&] { pair.server.recv_exactly(1 << 20); };
+        return [&] { (void)pair.server.recv_exactly(1 << 20); };
       case 2:
         return [&] { in.readline(); };
       default:
@@ -205,7 +205,7 @@ TEST_CASE("a recv_exactly that a scope ends tells how much came", "[cancel][time
   Pair pair = unix_pair();
   pair.client.send("abc");
   const CancelScope scope(kLate);  // Long enough for the call to begin before the scope ends.
-  const Outcome outcome = outcome_of([&] { pair.server.recv_exactly(10); });
+  const Outcome outcome = outcome_of([&] { (void)pair.server.recv_exactly(10); });
   REQUIRE(outcome.is_timeout);
   REQUIRE(outcome.transferred == 3);
 }

@@ -94,7 +94,7 @@ std::string peer_of(const Socket& sk) { return sk.getpeername().host(); }
 bool untouched(Socket& lst) {
   std::error_code error;
   lst.settimeout(0s);
-  lst.accept(error);
+  (void)lst.accept(error);
   return error == errc::operation_would_block;
 }
 
@@ -164,7 +164,7 @@ TEST_CASE("an address that answers within the delay leaves the next untried",
   const Host host(kTwo);
   const Socket lst = live("127.0.0.2");
   Socket other = live("127.0.0.3", port_of(lst));
-  create_connection({"host", port_of(lst)}, 10s, {}, delay);
+  (void)create_connection({"host", port_of(lst)}, 10s, {}, delay);
   REQUIRE(untouched(other));
 }
 
@@ -174,7 +174,7 @@ TEST_CASE("an attempt that others were started beside can still win", "[create_c
   const Socket dead = black_hole("127.0.0.3", port_of(late));
   auto admitted = std::async(std::launch::async, [&] {
     pause_for(200ms);
-    late.accept();
+    (void)late.accept();
   });
   const Socket sk = create_connection({"host", port_of(dead)}, 10s, {}, 20ms);
   REQUIRE(peer_of(sk) == "127.0.0.2");
@@ -198,7 +198,7 @@ TEST_CASE("side by side, IPv6 and IPv4 are tried by turns", "[create_connection]
     const int port = port_of(nobody);
     check_order(error_of(errc::connection_refused,
                          [&] {
-                           create_connection({"host", port}, 10s, {}, 5s);
+                           (void)create_connection({"host", port}, 10s, {}, 5s);
                          }),
                 port);
   }
@@ -209,7 +209,7 @@ TEST_CASE("side by side, IPv6 and IPv4 are tried by turns", "[create_connection]
                              black_hole("127.0.0.3", port)};
     check_order(error_of(errc::timed_out,
                          [&] {
-                           create_connection({"host", port}, 200ms, {}, 10ms);
+                           (void)create_connection({"host", port}, 200ms, {}, 10ms);
                          }),
                 port);
   }
@@ -219,7 +219,7 @@ TEST_CASE("one by one, addresses are tried in the resolver's order", "[create_co
   const Host host(kMixed);
   const Socket nobody = bound_to_all();
   const std::string what = error_of(errc::connection_refused, [&] {
-    create_connection({"host", port_of(nobody)}, 10s);
+    (void)create_connection({"host", port_of(nobody)}, 10s);
   });
   REQUIRE_THAT(what, Catch::Matches(".*::1.*::ffff:127.0.0.5.*127.0.0.2.*127.0.0.3.*"));
 }
@@ -231,7 +231,7 @@ TEST_CASE("if all addresses fail the Error lists each with its reason", "[create
   const std::string end = ':' + std::to_string(port_of(dead));
   const std::size_t before = open_descriptors();
   const std::string what = error_of(errc::timed_out, [&] {
-    create_connection({"host", port_of(dead)}, 200ms, {}, delay);
+    (void)create_connection({"host", port_of(dead)}, 200ms, {}, delay);
   });
   REQUIRE_THAT(what, Contains("host" + end));
   REQUIRE_THAT(what, Contains("127.0.0.2" + end + ": Connection refused"));
@@ -273,7 +273,7 @@ TEST_CASE("the Error of a single address names it and the host", "[create_connec
   const Socket nobody = bound_to_all();
   const std::string end = ':' + std::to_string(port_of(nobody));
   REQUIRE(error_of(errc::connection_refused, [&] {
-            create_connection({"host", port_of(nobody)}, 10s, {}, delay);
+            (void)create_connection({"host", port_of(nobody)}, 10s, {}, delay);
           }) == "connect host" + end + " (127.0.0.2" + end + "): Connection refused");
 }
 
@@ -287,7 +287,7 @@ TEST_CASE("all addresses together have one budget", "[create_connection]") {
   dead.push_back(black_hole("127.0.0.4", port));
   const std::size_t before = open_descriptors();
   const Stopwatch watch;
-  error_of(errc::timed_out, [&] { create_connection({"host", port}, 300ms, {}, delay); });
+  error_of(errc::timed_out, [&] { (void)create_connection({"host", port}, 300ms, {}, delay); });
   REQUIRE(watch.elapsed() >= 300ms);
   REQUIRE(watch.elapsed() < 1300ms);
   REQUIRE(open_descriptors() == before);
@@ -318,7 +318,7 @@ TEST_CASE("a budget of zero does not wait, with a delay or without", "[create_co
   const Socket dead = black_hole("127.0.0.2"), dead_too = black_hole("127.0.0.3", port_of(dead));
   const Stopwatch watch;
   error_of(errc::operation_in_progress, [&] {
-    create_connection({"host", port_of(dead)}, 0s, {}, delay);
+    (void)create_connection({"host", port_of(dead)}, 0s, {}, delay);
   });
   REQUIRE(watch.elapsed() < 1000ms);
 }
@@ -349,7 +349,7 @@ TEST_CASE("a source that fits no address is an Error", "[create_connection]") {
   const Socket lst = live("127.0.0.2");
   const std::size_t before = open_descriptors();
   error_of(errc::address_family_not_supported, [&] {
-    create_connection({"host", port_of(lst)}, 10s, Address("::1", 0), delay);
+    (void)create_connection({"host", port_of(lst)}, 10s, Address("::1", 0), delay);
   });
   REQUIRE_THROWS_AS(create_connection({"host", port_of(lst)}, 10s, {"::1", 0}, delay), Error);
   REQUIRE(open_descriptors() == before);
@@ -364,7 +364,7 @@ TEST_CASE("side by side, an attempt without a descriptor left does not end the o
   const std::size_t before = open_descriptors();
   const std::string what = error_of(errc::timed_out, [&] {
     const DescriptorLimit one(1);
-    create_connection({"host", port_of(dead)}, 300ms, {}, 20ms);
+    (void)create_connection({"host", port_of(dead)}, 300ms, {}, 20ms);
   });
   REQUIRE_THAT(what, Contains("Too many open files"));
   REQUIRE(open_descriptors() == before);
@@ -397,7 +397,7 @@ TEST_CASE("a stop ends all attempts", "[create_connection][cancel]") {
   {
     const CancelScope scope(source.get_token());
     error_of(errc::operation_canceled, [&] {
-      create_connection({"host", port_of(dead)}, 20s, {}, delay);
+      (void)create_connection({"host", port_of(dead)}, 20s, {}, delay);
     });
   }
   REQUIRE(watch.elapsed() >= 100ms);

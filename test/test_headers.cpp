@@ -12,6 +12,7 @@
 #include "thinsock/socketserver.hpp"
 #include "thinsock/stream.hpp"
 #include "thinsock/timeout.hpp"
+#include "thinsock/version.hpp"
 // Each header is included again, to test its include guard.
 #include "thinsock/address.hpp"
 #include "thinsock/buffer.hpp"
@@ -26,6 +27,7 @@
 #include "thinsock/socketserver.hpp"
 #include "thinsock/stream.hpp"
 #include "thinsock/timeout.hpp"
+#include "thinsock/version.hpp"
 // The headers that the tests need come last, so that no public header can rely on them.
 #include <concepts>
 #include <functional>

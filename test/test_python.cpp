@@ -103,7 +103,7 @@ TEST_CASE("descriptors are kept as in Python", "[python][socket]") {
   same("closed: recv", "closed().recv(1)", [] { closed().recv(1); });
   same("closed: recv of nothing", "return closed().recv(0)", [] { return closed().recv(0); });
   same("closed: sendall", "closed().sendall(b'x')", [] { closed().sendall("x"); });
-  same("closed: accept", "closed().accept()", [] { closed().accept(); });
+  same("closed: accept", "closed().accept()", [] { (void)closed().accept(); });
   same("closed: getsockname", "closed().getsockname()", [] { closed().getsockname(); });
   same("closed: listen", "closed().listen()", [] { closed().listen(); });
   same("closed: shutdown", "closed().shutdown(SHUT_RDWR)", [] { closed().shutdown(SHUT_RDWR); });
@@ -175,7 +175,7 @@ TEST_CASE("timeouts are as in Python", "[python][timeout]") {
   same("accept times out", "l = listener(); l.settimeout(0.01); l.accept()", [] {
     Socket l = listener();
     l.settimeout(10ms);
-    l.accept();
+    (void)l.accept();
   });
   same("connect times out",
        "l = socket(); keep = full(l, ('127.0.0.1', 0)); c = socket(); c.settimeout(0.05); "
@@ -194,7 +194,7 @@ TEST_CASE("timeouts are as in Python", "[python][timeout]") {
   same("accept without blocking", "l = listener(); l.setblocking(False); l.accept()", [] {
     Socket l = listener();
     l.setblocking(false);
-    l.accept();
+    (void)l.accept();
   });
   same("sendall without room", "a, b = pair(); a.setblocking(False); a.sendall(bytes(1 << 22))",
        [] {
@@ -311,7 +311,8 @@ TEST_CASE("connections come about as in Python", "[python][socket][connect]") {
        });
   same("a listener of datagrams", "udp().listen()", [] { named_socket().listen(); });
   same("a negative backlog", "refusing().listen(-1)", [] { RefusingPort().holder.listen(-1); });
-  same("accept without listen", "refusing().accept()", [] { RefusingPort().holder.accept(); });
+  same("accept without listen", "refusing().accept()",
+       [] { (void)RefusingPort().holder.accept(); });
   same("no peer", "socket().getpeername()", [] { Socket().getpeername(); });
   same("shutdown without a peer", "socket().shutdown(SHUT_RDWR)",
        [] { Socket().shutdown(SHUT_RDWR); });
@@ -328,17 +329,17 @@ TEST_CASE("connections come about as in Python", "[python][socket][connect]") {
        });
   same("create_server in use", "l = listener(); create_server(l.getsockname())", [] {
     Socket l = listener();
-    thinsock::create_server(l.getsockname());
+    (void)thinsock::create_server(l.getsockname());
   });
   same("two families on IPv4", "create_server(('', 0), dualstack_ipv6=True)", [] {
-    thinsock::create_server({"", 0}, {.dualstack_ipv6 = true});
+    (void)thinsock::create_server({"", 0}, {.dualstack_ipv6 = true});
   });
   same("two families", "return has_dualstack_ipv6()",
        [] { return thinsock::has_dualstack_ipv6(); });
   same("create_connection, refused",
        "l = refusing(); create_connection(l.getsockname(), timeout=5)", [] {
          const RefusingPort l;
-         thinsock::create_connection(l.address, 5s);
+         (void)thinsock::create_connection(l.address, 5s);
        });
   same("create_connection keeps timeout and source",
        "l = listener(); s = create_connection(l.getsockname(), 5, ('127.0.0.2', 0)); "

@@ -334,7 +334,7 @@ TEST_CASE("every transfer on a closed Socket fails with EBADF", "[socket][close]
       [&] { sk.sendto("x", name); },
       [&] { sk.recv(1); },
       [&] { sk.recv_into(buf); },
-      [&] { sk.recv_exactly(1); },
+      [&] { (void)sk.recv_exactly(1); },
       [&] { sk.recv_exactly_into(buf); },
       [&] { sk.recvfrom(1); },
       [&] { sk.recvfrom_into(buf); },
@@ -530,7 +530,7 @@ TEST_CASE("a non-blocking recv_exactly tells how much came", "[socket][recv_exac
   Pair pair = nonblocking(unix_pair());
   pair.client.sendall("abc");
   try {
-    pair.server.recv_exactly(10);
+    (void)pair.server.recv_exactly(10);
     FAIL("10 bytes came");
   } catch (const Error& error) {
     REQUIRE(error.code() == errc::operation_would_block);

@@ -55,7 +55,7 @@ TEST_CASE("without dualstack_ipv6 IPv6 stays by itself", "[socketserver]") {
   TCPServer server({"::", 0}, kNothing);
   const int port = server.server_address.port();
   REQUIRE(code_of([&] {
-            create_connection({"127.0.0.1", port}, kPatience);
+            (void)create_connection({"127.0.0.1", port}, kPatience);
           }) == errc::connection_refused);
   REQUIRE_THROWS_AS(TCPServer({"127.0.0.1", 0}, kNothing, {.dualstack_ipv6 = true}),
                     std::invalid_argument);
@@ -168,7 +168,7 @@ TEST_CASE("an idle server sleeps", "[socketserver][serve_forever]") {
   };
   Server server({"127.0.0.1", 0}, kNothing);
   const Serving serving(server);
-  create_connection(server.server_address, kPatience);
+  (void)create_connection(server.server_address, kPatience);
   std::unique_lock lock(server.mutex);
   REQUIRE(server.known.wait_for(lock, kPatience, [&] { return !server.loop.empty(); }));
   lock.unlock();

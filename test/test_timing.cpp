@@ -213,7 +213,7 @@ TEST_CASE("recv_exactly has one deadline while bytes trickle in", "[socket][recv
     return count;
   });
   pair.server.settimeout(timeout);
-  const Outcome outcome = outcome_of([&] { pair.server.recv_exactly(1000); });
+  const Outcome outcome = outcome_of([&] { (void)pair.server.recv_exactly(1000); });
   stop = true;
   check_timed_out(outcome, timeout);
   pair.server.settimeout(kPatience);
@@ -228,7 +228,7 @@ TEST_CASE("a recv_exactly that times out tells how much came", "[socket][recv_ex
   pair.server.settimeout(GENERATE(0ms, 3ms, 150ms));
   const std::size_t sent = GENERATE(3, 70'000);
   pair.client.sendall(std::string(sent, 'x'));
-  const Outcome outcome = outcome_of([&] { pair.server.recv_exactly(100'000); });
+  const Outcome outcome = outcome_of([&] { (void)pair.server.recv_exactly(100'000); });
   REQUIRE(outcome.transferred == sent);
   REQUIRE(outcome.is_timeout == (pair.server.gettimeout() != 0s));
 }
@@ -259,7 +259,7 @@ TEST_CASE("the copies of a listener keep their own timeouts", "[socket][dup]") {
   REQUIRE_THROWS_AS(lst.accept(), TimeoutError);
   Socket copy = lst.dup();
   copy.settimeout(std::nullopt);  // Clears O_NONBLOCK, which both share.
-  auto outcome = std::async(std::launch::async, [&] { return outcome_of([&] { lst.accept(); }); });
+  auto outcome = std::async(std::launch::async, [&] { return outcome_of([&] { (void)lst.accept(); }); });
   const bool ended = outcome.wait_for(kPatience) == std::future_status::ready;
   if (!ended) lst.shutdown(SHUT_RDWR);
   REQUIRE(ended);

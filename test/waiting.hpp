@@ -82,7 +82,7 @@ inline Pair unix_backlog() { return full_listener(FullListener("", AF_UNIX)); }
 inline void give(Pair& p) { p.client.sendall("xxx\n"); }
 inline void take(Pair& p) { drain(p.client); }
 inline void come(Pair& p) { p.client.connect(p.server.getsockname()); }
-inline void admit(Pair& p) { patient(p.server.dup()).accept(); }
+inline void admit(Pair& p) { (void)patient(p.server.dup()).accept(); }
 
 inline void connect(Pair& p) {
   Socket sk(p.server.family());
@@ -99,7 +99,7 @@ inline void connect_ex(Pair& p) {
 }
 
 inline void create(Pair& p, Timeout delay) {
-  create_connection(p.server.getsockname(), p.server.gettimeout(), {}, delay);
+  (void)create_connection(p.server.getsockname(), p.server.gettimeout(), {}, delay);
 }
 
 inline void recv_exactly_into(Pair& p) {
@@ -154,12 +154,12 @@ struct Kind {
 using Kinds = std::vector<Kind>;
 
 inline const Kinds kTransfers = {
-    {"accept", listening, [](Pair& p) { p.server.accept(); }, come},
+    {"accept", listening, [](Pair& p) { (void)p.server.accept(); }, come},
     {"recv", tcp, [](Pair& p) { p.server.recv(9); }, give},
     {"recv on UDP", udp, [](Pair& p) { p.server.recv(9); }, give},
     {"recv of a message", packets, [](Pair& p) { p.server.recv(1 << 20); }, give},
     {"recv_into", stream, [](Pair& p) { p.server.recv_into(sink); }, give},
-    {"recv_exactly", tcp6, [](Pair& p) { p.server.recv_exactly(4); }, give},
+    {"recv_exactly", tcp6, [](Pair& p) { (void)p.server.recv_exactly(4); }, give},
     {"recv_exactly_into", stream, recv_exactly_into, give},
     {"recvfrom", udp, [](Pair& p) { p.server.recvfrom(9); }, give},
     {"recvfrom_into", [] { return unix_pair(SOCK_DGRAM); }, recvfrom_into, give},

@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "thinsock/version.hpp"
+
 namespace thinsock {
 
 /// One socket address of any family: IPv4, IPv6, a Unix path or abstract name, or the raw bytes of

@@ -12,6 +12,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "thinsock/version.hpp"
+
 namespace thinsock {
 
 /// Whether the bytes of an E are its value: not if E is a pointer, or a view (std::string_view, a
@@ -41,6 +43,16 @@ template <class C>
 concept Character = std::same_as<C, char> || std::same_as<C, wchar_t> || std::same_as<C, char8_t> ||
     std::same_as<C, char16_t> || std::same_as<C, char32_t>;
 
+/// False for every T. It fails a static_assert where a mistake chooses a template that exists only
+/// to say what to write instead.
+template <class T>
+inline constexpr bool never = false;
+
+/// A literal and a number beside it, if that is not a number of bytes (std::size_t).
+template <class Literal, class Port>
+concept HostAndPort = std::integral<Port> && !std::is_same_v<Port, std::size_t> &&
+                      std::is_same_v<std::remove_extent_t<Literal>, const char>;
+
 /// Memory that a call fills.
 class MutableBuffer {
  public:
@@ -54,6 +66,12 @@ class MutableBuffer {
       (!std::is_const_v<std::remove_pointer_t<decltype(std::data(std::declval<R&>()))>>)
           MutableBuffer(R&& range) noexcept
       : MutableBuffer(std::data(range), std::size(range) * sizeof(*std::data(range))) {}
+
+  /// Does not compile, because a pointer does not tell how many bytes there is room for.
+  template <class T>
+  MutableBuffer(T* const&) {
+    static_assert(never<T>, "a pointer does not tell how many bytes: write {pointer, bytes}");
+  }
 
   char* data() const noexcept { return data_; }
   /// In bytes, whatever the element type is.
@@ -78,9 +96,21 @@ class ConstBuffer {
   ConstBuffer(const C (&literal)[N]) noexcept
       : ConstBuffer(literal, (literal[N - 1] == C() ? N - 1 : N) * sizeof(C)) {}
 
-  /// Deleted, because a char array does not tell how many of its bytes to send: write {buf, n}.
+  /// These do not compile, because a pointer or a char array does not tell how many bytes to send.
+  template <class T>
+  ConstBuffer(T* const&) {
+    static_assert(never<T>, "a pointer does not tell how many bytes: write {pointer, bytes}");
+  }
   template <Character C, std::size_t N>
-  ConstBuffer(C (&)[N]) = delete;
+  ConstBuffer(C (&)[N]) {
+    static_assert(never<C>, "how many bytes of the char array? write {array, bytes}");
+  }
+
+  /// Does not compile, because a literal has its length: a number behind it is a port.
+  template <class Literal, class Port>
+  requires HostAndPort<Literal, Port> ConstBuffer(Literal&, Port) {
+    static_assert(never<Port>, "{host, port} is not data: write sendto(data, {host, port})");
+  }
 
   /// A whole array, std::string, std::string_view, std::vector, std::span<const T> …
   template <class R>

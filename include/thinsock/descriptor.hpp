@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "thinsock/version.hpp"
+
 namespace thinsock {
 
 /// Owns a descriptor of any kind and closes it; -1 means that it owns none.

@@ -13,6 +13,8 @@
 #include <string>
 #include <system_error>
 
+#include "thinsock/version.hpp"
+
 namespace thinsock {
 
 /// Python's OSError. When a non-blocking call would have to wait, code() compares equal to

@@ -3,6 +3,8 @@
 
 #include <version>
 
+#include "thinsock/version.hpp"
+
 #ifdef __cpp_lib_format
 
 #include <format>

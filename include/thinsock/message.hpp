@@ -71,11 +71,11 @@ struct Message {
 
 /// Sends descriptors over a Unix socket beside at least one byte; they stay open here. At most 253
 /// at once (EINVAL). Unlike Python's, flags and address count.
-std::size_t send_fds(Socket& sk, ListOf<ConstBuffer> buffers, ListOf<int> fds, int flags = 0,
+std::size_t send_fds(Socket& sk, ListOf<ConstBuffer> buffers, ListOf<int> fds, Flags flags = 0,
                      AddressLike address = {});
 
 /// Receives at most maxfds descriptors: Message::fds. More than that are closed by the kernel, and
 /// control_truncated() tells.
-Message recv_fds(Socket& sk, std::size_t bufsize, std::size_t maxfds, int flags = 0);
+Message recv_fds(Socket& sk, std::size_t bufsize, std::size_t maxfds, Flags flags = 0);
 
 }  // namespace thinsock

@@ -154,6 +154,13 @@ class DatagramRequestHandler : public BaseRequestHandler {
 template <class H>
 struct HandlerClass;
 
+/// Whether a handler class has a handle() besides the one of BaseRequestHandler, which does
+/// nothing.
+template <class H>
+concept Handles = !requires {
+  { &H::handle } -> std::same_as<void (BaseRequestHandler::*)()>;
+};
+
 /// The type of a server's handler argument: handler<Echo>, which constructs an Echo for each
 /// request; handler<Echo>(arguments…), which constructs it from copies of the arguments (std::ref
 /// for objects that all of them share); or a copyable function of (Socket&, const Address&) or of
@@ -170,6 +177,14 @@ class RequestHandler {
           function(context.request, context.client_address);
         }) {}
 
+  /// Does not compile, because the function takes something else.
+  template <class F>
+  RequestHandler(F) {
+    static_assert(never<F>,
+                  "a handler is handler<Class>, or a function that takes "
+                  "(Socket&, const Address&) or (RequestContext&)");
+  }
+
   void operator()(RequestContext& context) const { run_(context); }
 
  private:
@@ -181,6 +196,7 @@ template <class H>
 struct HandlerClass {
   static_assert(std::derived_from<H, BaseRequestHandler>,
                 "a handler must be publicly derived from BaseRequestHandler");
+  static_assert(Handles<H>, "a handler class must have: void handle() override");
   static_assert(!std::is_final_v<H>, "a handler must not be final: servers derive from it");
 
   /// What a server constructs: an H that knows its request.

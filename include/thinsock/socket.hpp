@@ -29,7 +29,7 @@
 
 namespace thinsock {
 
-struct Accepted;
+struct [[nodiscard("a connection that is not kept is closed")]] Accepted;
 struct Ancillary;  // <thinsock/message.hpp>
 struct Datagram;
 struct Keepalive;
@@ -40,6 +40,22 @@ class SocketStream;  // <thinsock/stream.hpp>
 /// The timeout new sockets start with, in the whole process: for ever, until it is set.
 Timeout getdefaulttimeout() noexcept;
 void setdefaulttimeout(Timeout timeout) noexcept;
+
+/// MSG_* flags: an int. Any other number in their place is a length, as in Python's
+/// recv_into(buffer, n), and does not compile. A length that is an int cannot be told from flags.
+class Flags {
+ public:
+  constexpr Flags(int flags) noexcept : flags_(flags) {}
+  template <std::integral Length>
+  Flags(Length) {
+    static_assert(never<Length>,
+                  "a length is not flags: write {pointer, bytes}, or a whole buffer alone");
+  }
+  constexpr operator int() const noexcept { return flags_; }
+
+ private:
+  int flags_;
+};
 
 /// An open socket. After close(), detach() or a move it owns none: fileno() is -1, and every call
 /// fails with EBADF.
@@ -61,7 +77,7 @@ class Socket {
   /// inheritable if it was. Family, type and a non-blocking mode are read from the kernel, where
   /// Python guesses them; a blocking descriptor gets the default timeout. Python:
   /// socket(fileno=fd).
-  [[nodiscard]] static Socket adopt(int fd);
+  [[nodiscard("a Socket that is not kept is closed")]] static Socket adopt(int fd);
   /// The same for a duplicate; fd stays the caller's.
   [[nodiscard]] static Socket fromfd(int fd);
 
@@ -89,24 +105,24 @@ class Socket {
   [[nodiscard]] std::error_code connect_ex(AddressLike address);
 
   /// Sends once and returns how many bytes the kernel took: on a stream perhaps not all. send(2).
-  std::size_t send(ConstBuffer data, int flags = 0);
-  std::size_t send(ConstBuffer data, int flags, std::error_code& error) noexcept;
+  std::size_t send(ConstBuffer data, Flags flags = 0);
+  std::size_t send(ConstBuffer data, Flags flags, std::error_code& error) noexcept;
   std::size_t send(ConstBuffer data, std::error_code& error) noexcept {
     return send(data, 0, error);
   }
 
   /// Sends all of it; the timeout is one deadline for the whole call. On failure
   /// Error::transferred(), or the value returned beside the error, tells how much has gone.
-  void sendall(ConstBuffer data, int flags = 0);
-  std::size_t sendall(ConstBuffer data, int flags, std::error_code& error) noexcept;
+  void sendall(ConstBuffer data, Flags flags = 0);
+  std::size_t sendall(ConstBuffer data, Flags flags, std::error_code& error) noexcept;
   std::size_t sendall(ConstBuffer data, std::error_code& error) noexcept {
     return sendall(data, 0, error);
   }
 
   /// Sends one datagram. A name that does not resolve is an error like any other. sendto(2).
   std::size_t sendto(ConstBuffer data, AddressLike address) { return sendto(data, 0, address); }
-  std::size_t sendto(ConstBuffer data, int flags, AddressLike address);
-  std::size_t sendto(ConstBuffer data, int flags, AddressLike address, std::error_code& error);
+  std::size_t sendto(ConstBuffer data, Flags flags, AddressLike address);
+  std::size_t sendto(ConstBuffer data, Flags flags, AddressLike address, std::error_code& error);
   std::size_t sendto(ConstBuffer data, AddressLike address, std::error_code& error) {
     return sendto(data, 0, address, error);
   }
@@ -121,7 +137,7 @@ class Socket {
   /// Sends the buffers as one, with ancillary data beside them: one system call, which may send
   /// less on a stream. <thinsock/message.hpp>; more than 1024 buffers are std::invalid_argument.
   std::size_t sendmsg(ListOf<ConstBuffer> buffers);
-  std::size_t sendmsg(ListOf<ConstBuffer> buffers, ListOf<Ancillary> ancdata, int flags = 0,
+  std::size_t sendmsg(ListOf<ConstBuffer> buffers, ListOf<Ancillary> ancdata, Flags flags = 0,
                       AddressLike address = {});
 
   /// At most bufsize bytes, on a stream also at most 64 KiB (unless MSG_WAITALL); empty once the
@@ -129,11 +145,11 @@ class Socket {
   /// a system call. Bytes that MSG_TRUNC counts but the kernel does not deliver are left out, or
   /// zero. Under a timeout, in a CancelScope or after a signal MSG_WAITALL may give less: see
   /// recv_exactly. recv(2).
-  std::string recv(std::size_t bufsize, int flags = 0);
+  std::string recv(std::size_t bufsize, Flags flags = 0);
   /// The number of bytes received, 0 once the peer has closed or if there is no room; with
   /// MSG_TRUNC the datagram's true length, which may exceed the buffer.
-  std::size_t recv_into(MutableBuffer buffer, int flags = 0);
-  std::size_t recv_into(MutableBuffer buffer, int flags, std::error_code& error) noexcept;
+  std::size_t recv_into(MutableBuffer buffer, Flags flags = 0);
+  std::size_t recv_into(MutableBuffer buffer, Flags flags, std::error_code& error) noexcept;
   std::size_t recv_into(MutableBuffer buffer, std::error_code& error) noexcept {
     return recv_into(buffer, 0, error);
   }
@@ -142,24 +158,24 @@ class Socket {
   /// EOFError if the peer closed first. Those are gone with recv_exactly, and in the buffer with
   /// recv_exactly_into. Memory grows with what arrives, not with size. Streams only:
   /// std::invalid_argument.
-  std::string recv_exactly(std::size_t size);
+  [[nodiscard("bytes that are not kept are lost")]] std::string recv_exactly(std::size_t size);
   void recv_exactly_into(MutableBuffer buffer);
 
   /// auto [data, addr] = sk.recvfrom(1024); One datagram, cut to bufsize, and its sender; the
   /// address is empty where the kernel names none, as on a connected stream. recvfrom(2).
-  Datagram recvfrom(std::size_t bufsize, int flags = 0);
+  Datagram recvfrom(std::size_t bufsize, Flags flags = 0);
   /// auto [n, addr] = sk.recvfrom_into(buffer);
-  Received recvfrom_into(MutableBuffer buffer, int flags = 0);
-  Received recvfrom_into(MutableBuffer buffer, int flags, std::error_code& error) noexcept;
+  Received recvfrom_into(MutableBuffer buffer, Flags flags = 0);
+  Received recvfrom_into(MutableBuffer buffer, Flags flags, std::error_code& error) noexcept;
   Received recvfrom_into(MutableBuffer buffer, std::error_code& error) noexcept;
 
   /// As recvfrom, with at most ancbufsize bytes of ancillary data (CMSG_SPACE(3) of each item).
   /// <thinsock/message.hpp>.
-  Message recvmsg(std::size_t bufsize, std::size_t ancbufsize = 0, int flags = 0);
+  Message recvmsg(std::size_t bufsize, std::size_t ancbufsize = 0, Flags flags = 0);
   /// Fills one buffer after the other; Message::size tells how much came.
-  Message recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize = 0, int flags = 0);
+  Message recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize = 0, Flags flags = 0);
   /// The kernel's refusal comes beside an empty Message; memory may still run out.
-  Message recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags,
+  Message recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, Flags flags,
                        std::error_code& error);
 
   /// A buffered std::iostream over a duplicate of the descriptor: the connection stays open until
@@ -295,8 +311,15 @@ struct Keepalive {
 /// With a happy_eyeballs_delay (250ms is what RFC 8305 recommends) it does not wait for one address
 /// to fail: every delay, or as soon as one has failed, the next is tried beside the others, IPv6
 /// and IPv4 by turns; the first to be connected wins, and each may use the whole of the budget.
-Socket create_connection(AddressLike address, Timeout timeout = getdefaulttimeout(),
-                         AddressLike source = {}, Timeout happy_eyeballs_delay = std::nullopt);
+[[nodiscard("a Socket that is not kept is closed")]] Socket create_connection(
+    AddressLike address, Timeout timeout = getdefaulttimeout(), AddressLike source = {},
+    Timeout happy_eyeballs_delay = std::nullopt);
+
+/// Does not compile, because host and port are one argument.
+template <std::integral Port>
+auto create_connection(std::string_view, Port, const auto&...) {
+  static_assert(never<Port>, "an address is one argument: write create_connection({host, port})");
+}
 
 struct ServerSocketOptions {
   int family = AF_INET;  ///< For a name or IPv4 address; all else has its own.
@@ -307,7 +330,8 @@ struct ServerSocketOptions {
 
 /// A listening stream socket. An address in TIME_WAIT is no obstacle (SO_REUSEADDR), and IPv6
 /// stays by itself unless dualstack_ipv6, which is std::invalid_argument for another family.
-Socket create_server(AddressLike address, ServerSocketOptions options = {});
+[[nodiscard("a Socket that is not kept is closed")]] Socket create_server(
+    AddressLike address, ServerSocketOptions options = {});
 
 /// Whether one IPv6 socket can serve IPv4 as well.
 bool has_dualstack_ipv6() noexcept;

@@ -10,6 +10,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "thinsock/version.hpp"
+
 namespace thinsock {
 
 /// A type with the members of std::chrono::duration.

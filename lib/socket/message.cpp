@@ -144,7 +144,7 @@ Result receive_message(const Socket& sk, Message& message, ListOf<MutableBuffer>
 
 std::size_t Socket::sendmsg(ListOf<ConstBuffer> buffers) { return sendmsg(buffers, {}); }
 
-std::size_t Socket::sendmsg(ListOf<ConstBuffer> buffers, ListOf<Ancillary> ancdata, int flags,
+std::size_t Socket::sendmsg(ListOf<ConstBuffer> buffers, ListOf<Ancillary> ancdata, Flags flags,
                             AddressLike address) {
   msghdr header{};
   Vector vector(buffers);
@@ -161,7 +161,7 @@ std::size_t Socket::sendmsg(ListOf<ConstBuffer> buffers, ListOf<Ancillary> ancda
   return value_of(Transfer::sending(header, flags).over(*this), "sendmsg", *this);
 }
 
-Message Socket::recvmsg(std::size_t bufsize, std::size_t ancbufsize, int flags) {
+Message Socket::recvmsg(std::size_t bufsize, std::size_t ancbufsize, Flags flags) {
   const std::size_t room = room_for(bufsize, flags, family_, type_);
   const auto chunk = std::make_unique_for_overwrite<char[]>(room);
   if (flags & MSG_TRUNC) std::memset(chunk.get(), 0, room);
@@ -172,26 +172,26 @@ Message Socket::recvmsg(std::size_t bufsize, std::size_t ancbufsize, int flags) 
   return message;
 }
 
-Message Socket::recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags) {
+Message Socket::recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, Flags flags) {
   Message message;
   value_of(receive_message(*this, message, buffers, ancbufsize, flags), "recvmsg_into", *this);
   return message;
 }
 
-Message Socket::recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, int flags,
+Message Socket::recvmsg_into(ListOf<MutableBuffer> buffers, std::size_t ancbufsize, Flags flags,
                              std::error_code& error) {
   Message message;
   error = code_of(receive_message(*this, message, buffers, ancbufsize, flags));
   return message;
 }
 
-std::size_t send_fds(Socket& sk, ListOf<ConstBuffer> buffers, ListOf<int> fds, int flags,
+std::size_t send_fds(Socket& sk, ListOf<ConstBuffer> buffers, ListOf<int> fds, Flags flags,
                      AddressLike address) {
   const ConstBuffer rights(fds.begin(), fds.size() * sizeof(int));
   return sk.sendmsg(buffers, {{SOL_SOCKET, SCM_RIGHTS, rights}}, flags, address);
 }
 
-Message recv_fds(Socket& sk, std::size_t bufsize, std::size_t maxfds, int flags) {
+Message recv_fds(Socket& sk, std::size_t bufsize, std::size_t maxfds, Flags flags) {
   return sk.recvmsg(bufsize, CMSG_LEN(maxfds * sizeof(int)), flags);
 }
 

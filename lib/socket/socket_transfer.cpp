@@ -69,34 +69,34 @@ void receive_all(const Socket& sk, const char* operation, MutableBuffer part, De
 
 }  // namespace
 
-std::size_t Socket::send(ConstBuffer data, int flags) {
+std::size_t Socket::send(ConstBuffer data, Flags flags) {
   return value_of(Transfer::sending(data, flags).over(*this), "send", *this);
 }
 
-std::size_t Socket::send(ConstBuffer data, int flags, std::error_code& error) noexcept {
+std::size_t Socket::send(ConstBuffer data, Flags flags, std::error_code& error) noexcept {
   return value_or_error(Transfer::sending(data, flags).over(*this), error);
 }
 
-void Socket::sendall(ConstBuffer data, int flags) {
+void Socket::sendall(ConstBuffer data, Flags flags) {
   std::size_t sent;
   const Result result = send_all(fd_, data, flags, sent, timeout_);
   if (result < 0) fail(code_of(result), "sendall", *this, sent);
 }
 
-std::size_t Socket::sendall(ConstBuffer data, int flags, std::error_code& error) noexcept {
+std::size_t Socket::sendall(ConstBuffer data, Flags flags, std::error_code& error) noexcept {
   std::size_t sent;
   error = code_of(send_all(fd_, data, flags, sent, timeout_));
   return error ? sent : data.size();
 }
 
-std::size_t Socket::sendto(ConstBuffer data, int flags, AddressLike address) {
+std::size_t Socket::sendto(ConstBuffer data, Flags flags, AddressLike address) {
   Address storage;
   const Address& peer = address.resolve_into(family_, type_, 0, 0, storage);
   return value_of(Transfer::sending(data, flags, &peer).over(*this), "sendto", *this, address,
                   peer);
 }
 
-std::size_t Socket::sendto(ConstBuffer data, int flags, AddressLike address,
+std::size_t Socket::sendto(ConstBuffer data, Flags flags, AddressLike address,
                            std::error_code& error) try {
   Address storage;
   const Address& peer = address.resolve_into(family_, type_, 0, 0, storage);
@@ -106,7 +106,7 @@ std::size_t Socket::sendto(ConstBuffer data, int flags, AddressLike address,
   return 0;
 }
 
-std::string Socket::recv(std::size_t bufsize, int flags) {
+std::string Socket::recv(std::size_t bufsize, Flags flags) {
   std::string data;
   if (bufsize == 0) return data;
   const std::size_t room = room_for(bufsize, flags, family_, type_);
@@ -114,12 +114,12 @@ std::string Socket::recv(std::size_t bufsize, int flags) {
   return data;
 }
 
-std::size_t Socket::recv_into(MutableBuffer buffer, int flags) {
+std::size_t Socket::recv_into(MutableBuffer buffer, Flags flags) {
   if (buffer.size() == 0) return 0;
   return value_of(Transfer::receiving(buffer, flags).over(*this), "recv_into", *this);
 }
 
-std::size_t Socket::recv_into(MutableBuffer buffer, int flags, std::error_code& error) noexcept {
+std::size_t Socket::recv_into(MutableBuffer buffer, Flags flags, std::error_code& error) noexcept {
   error.clear();
   if (buffer.size() == 0) return 0;
   return value_or_error(Transfer::receiving(buffer, flags).over(*this), error);
@@ -143,21 +143,21 @@ void Socket::recv_exactly_into(MutableBuffer buffer) {
   receive_all(*this, "recv_exactly_into", buffer, deadline, 0, buffer.size());
 }
 
-Datagram Socket::recvfrom(std::size_t bufsize, int flags) {
+Datagram Socket::recvfrom(std::size_t bufsize, Flags flags) {
   Datagram datagram;
   const std::size_t room = room_for(bufsize, flags, family_, type_);
   value_of(receive_string(room, datagram.data, flags, &datagram.address, *this), "recvfrom", *this);
   return datagram;
 }
 
-Received Socket::recvfrom_into(MutableBuffer buffer, int flags) {
+Received Socket::recvfrom_into(MutableBuffer buffer, Flags flags) {
   Received received;
   received.size = value_of(Transfer::receiving(buffer, flags, &received.address).over(*this),
                            "recvfrom_into", *this);
   return received;
 }
 
-Received Socket::recvfrom_into(MutableBuffer buffer, int flags, std::error_code& error) noexcept {
+Received Socket::recvfrom_into(MutableBuffer buffer, Flags flags, std::error_code& error) noexcept {
   Received received;
   received.size =
       value_or_error(Transfer::receiving(buffer, flags, &received.address).over(*this), error);
