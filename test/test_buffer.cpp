@@ -204,6 +204,12 @@ TEST_CASE("a ConstBuffer is not made from a number alone", "[buffer][const]") {
   STATIC_REQUIRE(!converts<char, ConstBuffer>);
 }
 
+TEST_CASE("a ConstBuffer is not made from a range of buffers or views", "[buffer][const]") {
+  STATIC_REQUIRE(!converts<const std::vector<ConstBuffer>&, ConstBuffer>);
+  STATIC_REQUIRE(!converts<const MutableBuffer(&)[2], ConstBuffer>);
+  STATIC_REQUIRE(!converts<const std::vector<std::string_view>&, ConstBuffer>);
+}
+
 TEST_CASE("a ConstBuffer is not made from what has no plain bytes", "[buffer][const]") {
   STATIC_REQUIRE(!converts<const std::vector<bool>&, ConstBuffer>);
   STATIC_REQUIRE(!converts<const std::vector<std::string>&, ConstBuffer>);

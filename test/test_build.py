@@ -1,5 +1,6 @@
 """Checks what a compiler and a linker see: how much the headers bring, what the library exports."""
 
+import pathlib
 import re
 import subprocess
 import sys
@@ -29,6 +30,20 @@ class Headers(unittest.TestCase):
         self.assertIn("string", opened)
         self.assertIn("optional", opened)
         self.assertEqual(opened & HEAVY, set())
+
+
+class Version(unittest.TestCase):
+    def test_the_macro_is_the_version_of_meson_build(self):
+        project = (pathlib.Path(INCLUDE).parent / "meson.build").read_text()
+        major, minor, patch = map(int, re.search(r"version : '(\d+)\.(\d+)\.(\d+)'", project).groups())
+        text = preprocessed("#include <thinsock/socket.hpp>\nTHINSOCK_VERSION\n")
+        self.assertEqual(int(text.splitlines()[-1]), 10000 * major + 100 * minor + patch)
+
+    def test_thinsock_hpp_includes_all_others(self):
+        headers = {header.name for header in pathlib.Path(INCLUDE, "thinsock").glob("*.hpp")}
+        umbrella = pathlib.Path(INCLUDE, "thinsock", "thinsock.hpp").read_text()
+        self.assertEqual(set(re.findall('#include "thinsock/(.*)"', umbrella)),
+                         headers - {"thinsock.hpp"})
 
 
 class Library(unittest.TestCase):

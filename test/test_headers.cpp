@@ -12,6 +12,7 @@
 #include "thinsock/socket.hpp"
 #include "thinsock/socketserver.hpp"
 #include "thinsock/stream.hpp"
+#include "thinsock/thinsock.hpp"
 #include "thinsock/timeout.hpp"
 #include "thinsock/version.hpp"
 // Each header is included again, to test its include guard.
@@ -28,6 +29,7 @@
 #include "thinsock/socket.hpp"
 #include "thinsock/socketserver.hpp"
 #include "thinsock/stream.hpp"
+#include "thinsock/thinsock.hpp"
 #include "thinsock/timeout.hpp"
 #include "thinsock/version.hpp"
 // The headers that the tests need come last, so that no public header can rely on them.

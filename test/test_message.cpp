@@ -150,6 +150,7 @@ TEST_CASE("more than 1024 buffers are refused before any call", "[message][sendm
   const std::vector<ConstBuffer> out(size, {&byte, 1});
   const std::vector<MutableBuffer> in(size, {&byte, 1});
   REQUIRE_THROWS_AS(closed.sendmsg(out), std::invalid_argument);
+  REQUIRE_THROWS_AS(closed.sendall(out), std::invalid_argument);
   REQUIRE_THROWS_AS(closed.recvmsg_into(in), std::invalid_argument);
   REQUIRE_THROWS_AS(pair.client.sendmsg(out), std::invalid_argument);
   REQUIRE(pair.client.sendmsg({"only this"}) == 9);

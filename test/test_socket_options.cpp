@@ -53,9 +53,7 @@ Socket group_receiver() {
 // A socket that sends to groups on the loopback interface, so that nothing leaves the machine.
 Socket group_sender() {
   Socket sk = udp();
-  ip_mreqn by_loopback{};
-  by_loopback.imr_ifindex = static_cast<int>(loopback());
-  sk.setsockopt(IPPROTO_IP, IP_MULTICAST_IF, {&by_loopback, sizeof by_loopback});
+  sk.set_multicast_interface(loopback());
   return sk;
 }
 
@@ -257,6 +255,38 @@ TEST_CASE("a group's packets come from joining it to leaving it", "[options][mul
   sender.sendto("left", {kGroup, port});
   sender.sendto("direct", {"127.0.0.1", port});
   REQUIRE(receiver.recv(100) == "direct");
+}
+
+TEST_CASE("packets to a group leave by the multicast interface", "[options][multicast]") {
+  const bool by_index = GENERATE(true, false);
+  Socket receiver = group_receiver();
+  Socket sender = udp();
+  by_index ? sender.set_multicast_interface(loopback())
+           : sender.set_multicast_interface("127.0.0.1");
+  receiver.join_multicast(kGroup, loopback());
+  sender.sendto("sent", {kGroup, receiver.getsockname().port()});
+  REQUIRE(receiver.recv(100) == "sent");
+}
+
+TEST_CASE("the multicast interface is the kernel's until set, and again", "[options][multicast]") {
+  Socket v4 = udp(), v6 = udp(AF_INET6);
+  const auto chosen = [&] { return v4.getsockopt(IPPROTO_IP, IP_MULTICAST_IF, sizeof(in_addr)); };
+  const std::string none = chosen();
+  v4.set_multicast_interface("127.0.0.1");
+  REQUIRE(chosen() != none);
+  v4.set_multicast_interface(0);
+  REQUIRE(chosen() == none);
+  v6.set_multicast_interface(loopback());
+  REQUIRE(raw(v6, IPPROTO_IPV6, IPV6_MULTICAST_IF) == static_cast<int>(loopback()));
+  v6.set_multicast_interface(0);
+  REQUIRE(raw(v6, IPPROTO_IPV6, IPV6_MULTICAST_IF) == 0);
+}
+
+TEST_CASE("a multicast interface that is not there is refused", "[options][multicast]") {
+  REQUIRE_THROWS_AS(udp().set_multicast_interface(1'000'000), Error);
+  REQUIRE_THROWS_AS(udp(AF_INET6).set_multicast_interface(1'000'000), Error);
+  REQUIRE_THROWS_AS(udp().set_multicast_interface("192.0.2.1"), Error);
+  REQUIRE_THROWS_AS(udp().set_multicast_interface("localhost"), ResolveError);
 }
 
 TEST_CASE("a group can be joined once at a time", "[options][multicast]") {

@@ -14,6 +14,7 @@ using namespace test;
 using namespace std::string_literals;
 using Catch::Contains;
 using std::errc;
+using thinsock::ConstBuffer;
 using thinsock::EOFError;
 using thinsock::Error;
 using thinsock::Timeout;
@@ -161,6 +162,56 @@ TEST_CASE("a non-blocking sendall tells how much has gone", "[socket][sendall]")
   pair.client.close();
   pair.server.settimeout(kPatience);
   REQUIRE(rest_of(pair.server) == data.substr(0, sent));
+}
+
+TEST_CASE("sendall sends several buffers as one message", "[socket][sendall]") {
+  Pair pair = message_pair();
+  pair.client.sendall({"He", "", "l\0lo"s, std::string("!")});
+  REQUIRE(pair.server.recv(1024) == "Hel\0lo!"s);
+}
+
+TEST_CASE("sendall takes several buffers in every form", "[socket][sendall]") {
+  Pair pair = unix_pair();
+  std::string header = "head", body = "body";
+  const ConstBuffer array[] = {header, body};
+  const std::vector<ConstBuffer> vector{header, {body.data(), 2}};
+  pair.client.sendall({header, body});
+  pair.client.sendall(array);
+  pair.client.sendall(vector);
+  pair.client.sendall({});
+  REQUIRE(arrived(pair.server) == "headbodyheadbodyheadbo");
+}
+
+TEST_CASE("sendall transfers several buffers unchanged", "[socket][sendall]") {
+  Pair pair = stream_pair();
+  pair.client.settimeout(GENERATE(Timeout(), Timeout(5s)));
+  const std::string data = pattern(8 << 20);
+  std::vector<ConstBuffer> parts;
+  for (std::size_t at = 0, size = 1; at < data.size(); at += size, size = 2 * size + 1) {
+    parts.emplace_back(&data[at], std::min(size, data.size() - at));
+    parts.emplace_back(nullptr, 0);
+  }
+  auto received = std::async(std::launch::async, [&] { return rest_of(pair.server); });
+  pair.client.sendall(parts);
+  pair.client.close();
+  REQUIRE(received.get() == data);
+}
+
+TEST_CASE("sendall of several buffers tells how much has gone", "[socket][sendall]") {
+  Pair pair = nonblocking(stream_pair());
+  const std::string first = pattern(1000), second = pattern(32 << 20);
+  std::size_t sent = 0;
+  try {
+    pair.client.sendall({first, second});
+    FAIL("all of it has gone");
+  } catch (const Error& error) {
+    REQUIRE(error.code() == errc::operation_would_block);
+    sent = error.transferred();
+  }
+  REQUIRE(sent > first.size());
+  pair.client.close();
+  pair.server.settimeout(kPatience);
+  REQUIRE(rest_of(pair.server) == (first + second).substr(0, sent));
 }
 
 TEST_CASE("sendall passes its flags on", "[socket][sendall]") {

@@ -6,6 +6,7 @@
 #include <limits>
 #include <optional>
 #include <ratio>
+#include <sstream>
 #include <stdexcept>
 #include <type_traits>
 
@@ -177,6 +178,37 @@ TEST_CASE("a Timeout converts to a fraction of another unit", "[timeout][convert
   using Hours = std::chrono::duration<double, std::ratio<3600>>;
   REQUIRE(std::optional<Milliseconds>(Timeout(1500us))->count() == Approx(1.5));
   REQUIRE(std::optional<Hours>(Timeout(90min))->count() == Approx(1.5));
+}
+
+TEST_CASE("a Timeout is made from an optional duration", "[timeout][construct]") {
+  REQUIRE(Timeout(std::optional<seconds>(5)) == 5s);
+  REQUIRE(Timeout(std::optional<seconds>()) == std::nullopt);
+  REQUIRE(kept(std::optional<Seconds>(0.25)) == 250ms);
+  REQUIRE_THROWS_AS(Timeout(std::optional<seconds>(-1)), std::invalid_argument);
+  STATIC_REQUIRE(!std::is_constructible_v<Timeout, std::optional<int>>);
+}
+
+TEST_CASE("a Timeout gives its value as a duration", "[timeout][convert]") {
+  REQUIRE(Timeout(2500ms).value<milliseconds>() == 2500ms);
+  REQUIRE(Timeout(2500ms).value<seconds>() == 3s);
+  REQUIRE(Timeout(2500ms).value<Seconds>().count() == 2.5);
+  REQUIRE(Timeout(0s).value<seconds>() == 0s);
+  REQUIRE_THROWS_AS(Timeout().value<seconds>(), std::bad_optional_access);
+  REQUIRE(Timeout(2s).value_or(7ms) == 2s);
+  REQUIRE(Timeout().value_or(7ms) == 7ms);
+}
+
+TEST_CASE("a Timeout is written in seconds", "[timeout][str]") {
+  REQUIRE(Timeout(5s).str() == "5s");
+  REQUIRE(Timeout(10min).str() == "600s");
+  REQUIRE(Timeout(250ms).str() == "0.25s");
+  REQUIRE(Timeout(0s).str() == "0s");
+  REQUIRE(Timeout(1ns).str() == "0.000000001s");
+  REQUIRE(Timeout(10'010ms).str() == "10.01s");
+  REQUIRE(Timeout().str() == "None");
+  std::ostringstream out;
+  out << thinsock::Socket(std::nullopt).gettimeout() << ' ' << Timeout(1500ms);
+  REQUIRE(out.str() == "None 1.5s");
 }
 
 TEST_CASE("a Timeout compares with durations on either side", "[timeout][compare]") {

@@ -195,7 +195,10 @@ TEST_CASE("sendall has one deadline while a slow reader takes some", "[socket][s
     return all;
   });
   pair.client.settimeout(300ms);
-  const Outcome outcome = outcome_of([&] { pair.client.sendall(data); });
+  const bool several = GENERATE(true, false);
+  const Outcome outcome = outcome_of([&] {
+    several ? pair.client.sendall({"header", data}) : pair.client.sendall(data);
+  });
   pair.client.close();
   const std::size_t arrived = received.get();
   check_timed_out(outcome, 300ms);

@@ -13,8 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 INCLUDE = pathlib.Path(sys.argv[1])
 COMPILERS = [name for name in ("g++", "clang++") if shutil.which(name)]
-PREAMBLE = "".join(f"#include <{name}>\n" for name in (
-    "chrono", "string", "thinsock/cancel.hpp", "thinsock/message.hpp", "thinsock/socketserver.hpp"))
+PREAMBLE = "#include <chrono>\n#include <thinsock/thinsock.hpp>\n"
 FUNCTION = """
 using namespace std::chrono_literals;
 using namespace thinsock;

@@ -169,6 +169,7 @@ inline const Kinds kTransfers = {
     {"send of a message", full_packets, [](Pair& p) { p.server.send("x"); }, take},
     {"send to a full queue", full_connected_queue, [](Pair& p) { p.server.send("x"); }, take},
     {"sendall", full_stream, [](Pair& p) { p.server.sendall("xx"); }, take},
+    {"sendall of several", full_stream, [](Pair& p) { p.server.sendall(kTwo); }, take},
     {"sendmsg", full_stream, [](Pair& p) { p.server.sendmsg(kTwo); }, take},
     {"sendfile", full_stream, sendfile, take},
     {"sendfile of a pipe", full_stream, sendfile_of_a_pipe, take},

@@ -118,6 +118,9 @@ class Socket {
   std::size_t sendall(ConstBuffer data, std::error_code& error) noexcept {
     return sendall(data, 0, error);
   }
+  /// Sends all of several buffers, such as {header, body}: by one system call, if the kernel takes
+  /// all of it at once. At most 1024 buffers, as in sendmsg.
+  void sendall(ListOf<ConstBuffer> buffers, Flags flags = 0);
 
   /// Sends one datagram. A name that does not resolve is an error like any other. sendto(2).
   std::size_t sendto(ConstBuffer data, AddressLike address) { return sendto(data, 0, address); }
@@ -239,6 +242,10 @@ class Socket {
   void join_multicast(std::string_view group, std::string_view local_address);
   void leave_multicast(std::string_view group, unsigned interface = 0);
   void leave_multicast(std::string_view group, std::string_view local_address);
+  /// The interface that multicast packets leave by, in the same two forms; 0, as at first, leaves
+  /// it to the routes.
+  void set_multicast_interface(unsigned interface);
+  void set_multicast_interface(std::string_view local_address);
   /// How many routers a multicast packet may pass: 0-255, 1 at first.
   void set_multicast_ttl(int ttl);
   int get_multicast_ttl() const;

@@ -6,7 +6,9 @@
 
 #include <compare>
 #include <cstdint>
+#include <iosfwd>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -34,6 +36,10 @@ class Timeout {
   template <Duration D>
   constexpr Timeout(const D& duration) : nanoseconds_(nanoseconds_of(duration)) {}
 
+  template <Duration D>
+  constexpr Timeout(const std::optional<D>& duration)
+      : nanoseconds_(duration ? nanoseconds_of(*duration) : kForEver) {}
+
   /// Rounds up to a whole number of D, so that a short wait never becomes "do not wait"; "for ever"
   /// becomes std::nullopt.
   template <Duration D>
@@ -51,6 +57,20 @@ class Timeout {
       return D(static_cast<Rep>(nanoseconds_ / span * ticks + rest / span + (rest % span != 0)));
     }
   }
+
+  /// The same as a plain D. For "for ever" value<milliseconds>() throws std::bad_optional_access,
+  /// and value_or(0ms) returns its argument.
+  template <Duration D>
+  constexpr D value() const {
+    return std::optional<D>(*this).value();
+  }
+  template <Duration D>
+  constexpr D value_or(const D& for_ever) const {
+    return std::optional<D>(*this).value_or(for_ever);
+  }
+
+  /// In seconds: "5s", "0.25s"; "None" for "for ever".
+  std::string str() const;
 
   friend constexpr auto operator<=>(Timeout, Timeout) noexcept = default;
 
@@ -85,5 +105,8 @@ class Timeout {
 
   std::int64_t nanoseconds_;
 };
+
+/// Writes str().
+std::ostream& operator<<(std::ostream& out, Timeout timeout);
 
 }  // namespace thinsock

@@ -32,6 +32,19 @@ class Vector {
     header.msg_iovlen = size_;
   }
 
+  /// Takes away the bytes at the front that were sent; false if none are left.
+  static bool advance(msghdr& header, std::size_t sent) {
+    for (; header.msg_iovlen > 0; ++header.msg_iov, --header.msg_iovlen) {
+      iovec& first = *header.msg_iov;
+      if (sent < first.iov_len) {
+        first = {static_cast<char*>(first.iov_base) + sent, first.iov_len - sent};
+        return true;
+      }
+      sent -= first.iov_len;
+    }
+    return false;
+  }
+
  private:
   std::size_t size_;
   std::array<iovec, kMaxBuffers> entries_;
@@ -141,6 +154,20 @@ Result receive_message(const Socket& sk, Message& message, ListOf<MutableBuffer>
 }
 
 }  // namespace
+
+void Socket::sendall(ListOf<ConstBuffer> buffers, Flags flags) {
+  msghdr header{};
+  Vector vector(buffers);
+  vector.into(header);
+  Deadline deadline(timeout_);
+  for (std::size_t sent = 0;;) {
+    const Result result = Transfer::sending(header, flags).over(fd_, deadline);
+    if (result < 0) fail(result, "sendall", fd_, sent);
+    sent += static_cast<std::size_t>(result);
+    if (!Vector::advance(header, static_cast<std::size_t>(result))) return;
+    if (deadline.over()) fail(-ETIMEDOUT, "sendall", fd_, sent);
+  }
+}
 
 std::size_t Socket::sendmsg(ListOf<ConstBuffer> buffers) { return sendmsg(buffers, {}); }
 

@@ -161,6 +161,20 @@ void Socket::leave_multicast(std::string_view group, std::string_view local_addr
   set_option(*this, IPPROTO_IP, IP_DROP_MEMBERSHIP, bytes_of(request), group);
 }
 
+void Socket::set_multicast_interface(unsigned interface) {
+  ip_mreqn request{};
+  request.imr_ifindex = static_cast<int>(interface);
+  if (family_ == AF_INET6) {
+    setsockopt(IPPROTO_IPV6, IPV6_MULTICAST_IF, request.imr_ifindex);
+  } else {
+    setsockopt(IPPROTO_IP, IP_MULTICAST_IF, bytes_of(request));
+  }
+}
+
+void Socket::set_multicast_interface(std::string_view local_address) {
+  setsockopt(IPPROTO_IP, IP_MULTICAST_IF, bytes_of(numeric_ipv4(local_address)));
+}
+
 void Socket::set_multicast_ttl(int ttl) {
   if (ttl < 0 || ttl > 255) throw std::out_of_range("a multicast TTL must be 0-255");
   set_option(*this, ip_level(family_), v4_or_v6(family_, IP_MULTICAST_TTL, IPV6_MULTICAST_HOPS),

@@ -1,6 +1,7 @@
 #include "thinsock/timeout.hpp"
 
 #include <cmath>
+#include <ostream>
 #include <stdexcept>
 
 namespace thinsock {
@@ -14,5 +15,15 @@ std::int64_t Timeout::rounded_up(long double nanoseconds) {
   }
   return static_cast<std::int64_t>(nanoseconds);
 }
+
+std::string Timeout::str() const {
+  if (nanoseconds_ == kForEver) return "None";
+  std::string fraction = std::to_string(kSecond + nanoseconds_ % kSecond);
+  fraction.front() = '.';
+  fraction.erase(fraction.find_last_not_of(".0") + 1);
+  return std::to_string(nanoseconds_ / kSecond) + fraction + 's';
+}
+
+std::ostream& operator<<(std::ostream& out, Timeout timeout) { return out << timeout.str(); }
 
 }  // namespace thinsock
