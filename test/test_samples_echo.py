@@ -95,9 +95,11 @@ class EveryClient(unittest.TestCase):
                 client.expect_exact("Hello!\r\n")
 
 
-class EchoServer(unittest.TestCase):
+class SelectEchoServer(unittest.TestCase):
+    NAME = "select_echo_server"
+
     def test_survives_clients_that_vanish(self):
-        with running("echo_server") as server:
+        with running(self.NAME) as server:
             for vanish in WAYS_TO_VANISH:
                 vanish(connected(server))
             with connected(server) as client:
@@ -105,7 +107,7 @@ class EchoServer(unittest.TestCase):
                 self.assertEqual(client.recv(1024), b"hello\n")
 
     def test_serves_many_clients_at_once(self):
-        with running("echo_server") as server:
+        with running(self.NAME) as server:
             with contextlib.ExitStack() as stack:
                 clients = [stack.enter_context(
                     connected(server))
@@ -114,6 +116,10 @@ class EchoServer(unittest.TestCase):
                     client.sendall(b"client %d" % number)
                 for number, client in enumerate(reversed(clients)):
                     self.assertEqual(client.recv(1024), b"client %d" % number)
+
+
+class EchoServer(SelectEchoServer):
+    NAME = "echo_server"
 
     def test_ctrl_c_ends_it_though_clients_stay(self):
         with running("echo_server") as server:

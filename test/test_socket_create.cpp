@@ -268,10 +268,10 @@ TEST_CASE("create_connection connects to a host, an Address or a path", "[create
 }
 
 TEST_CASE("create_connection keeps the scope of an address", "[create_connection]") {
-  const std::string link_local = "connect [fe80::1%lo]:9: ";
+  const std::string link_local = "[fe80::1%lo]:9";
   REQUIRE_THROWS_WITH(create_connection({"fe80::1", 9, 0, ::if_nametoindex("lo")}, 5s),
-                      StartsWith(link_local));
-  REQUIRE_THROWS_WITH(create_connection({"fe80::1%lo", 9}, 5s), StartsWith(link_local));
+                      Contains(link_local));
+  REQUIRE_THROWS_WITH(create_connection({"fe80::1%lo", 9}, 5s), Contains(link_local));
 }
 
 TEST_CASE("create_connection leaves its timeout on the Socket", "[create_connection]") {

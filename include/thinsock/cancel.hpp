@@ -22,7 +22,7 @@ namespace thinsock {
 /// with std::errc::operation_canceled: accept, connect, the send and recv families, streams, and
 /// create_connection except its name lookup. A call that starts after the stop fails at once, and
 /// serve_forever returns. Bytes already sent or received stay so (see recv_exactly for its bytes),
-/// and the sockets stay usable, except one that was connecting.
+/// and the sockets stay usable (see Socket::connect for one that was connecting).
 ///
 /// A stop is requested by a stop token, or by the first of the signals, whichever thread of the
 /// process it is delivered to. All scopes in all threads that wait for the signal are stopped. What
@@ -44,12 +44,11 @@ namespace thinsock {
 /// polled for and is tried again in growing steps of at most 10 ms.
 class CancelScope {
  public:
-  [[nodiscard("a CancelScope lasts as long as the variable that holds it")]] explicit CancelScope(
+  [[nodiscard("a scope needs a name, or it ends at once")]] explicit CancelScope(
       std::stop_token token, Timeout timeout = std::nullopt);
-  [[nodiscard("a CancelScope lasts as long as the variable that holds it")]] explicit CancelScope(
-      Timeout timeout);
+  [[nodiscard("a scope needs a name, or it ends at once")]] explicit CancelScope(Timeout timeout);
   /// Throws Error if a signal cannot be caught (EINVAL).
-  [[nodiscard("a CancelScope lasts as long as the variable that holds it")]] explicit CancelScope(
+  [[nodiscard("a scope needs a name, or it ends at once")]] explicit CancelScope(
       std::initializer_list<int> signals, Timeout timeout = std::nullopt);
   ~CancelScope();
   CancelScope(const CancelScope&) = delete;

@@ -32,9 +32,9 @@ class Error : public std::system_error {
   std::size_t transferred_;
 };
 
-/// The timeout of the call or of a CancelScope has passed: what() tells which ("timed out after 5
-/// s"), and code() is in timeout_category(). Or the kernel itself has given up on the peer: then it
-/// is in std::system_category(). In both cases code() == std::errc::timed_out.
+/// The timeout of the call or of a CancelScope has passed: what() tells which ("recv 10.0.0.7:9,
+/// after 5s: timed out"), and code() is in timeout_category(). Or the kernel itself has given up on
+/// the peer: then it is in std::system_category(). In both cases code() == std::errc::timed_out.
 class TimeoutError : public Error {
  public:
   using Error::Error;

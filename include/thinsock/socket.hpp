@@ -133,8 +133,9 @@ class Socket {
   /// Sends the file behind fd from offset on, to its end or for count bytes, without copying it
   /// through the process, and returns how many bytes went. The timeout is one deadline for the
   /// whole call, transferred() tells how far a failed one came, and the file's own position stays.
-  /// A pipe or anything else sendfile(2) refuses is read and sent; what could not be sent stays in a
-  /// pipe. Streams only, and not non-blocking: std::invalid_argument.
+  /// What comes out of a pipe is sent by splice(2), and what could not be sent stays in the pipe.
+  /// Anything else that sendfile(2) refuses is read and sent.
+  /// Streams only, and not non-blocking: std::invalid_argument.
   std::size_t sendfile(int fd, std::uint64_t offset = 0, std::optional<std::uint64_t> count = {});
 
   /// Sends the buffers as one, with ancillary data beside them: one system call, which may send

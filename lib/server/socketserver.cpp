@@ -22,11 +22,11 @@ namespace {
 // Whether the failure is one client's, or another process has taken the client: the next one may
 // be better. accept(2).
 bool concerns_one_client(const std::error_code& error) {
-  const int codes[] = {ECONNABORTED, EAGAIN,       EPROTO,    ENOPROTOOPT, ENETDOWN,
-                       ENETUNREACH,  EHOSTUNREACH, EHOSTDOWN, EOPNOTSUPP,  EPERM,
-                       ECONNRESET,   ECONNREFUSED, ETIMEDOUT};
-  return error.category() == std::system_category() &&
-         std::ranges::find(codes, error.value()) != std::end(codes);
+  const int codes[] = {ECONNABORTED, EAGAIN,    EPROTO,     ENOPROTOOPT, ENETDOWN,   ENETUNREACH,
+                       EHOSTUNREACH, EHOSTDOWN, EOPNOTSUPP, EPERM,       ECONNRESET, ECONNREFUSED};
+  return error == std::errc::timed_out ||
+         (error.category() == std::system_category() &&
+          std::ranges::find(codes, error.value()) != std::end(codes));
 }
 
 // Closes the connection that a hook has left open.

@@ -5,10 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "../system/waiting.hpp"
+#include "failure.hpp"
 #include "raw_address.hpp"
 #include "thinsock/resolve.hpp"
 #include "thinsock/socket.hpp"
-#include "transfer.hpp"
 
 using std::chrono::nanoseconds;
 

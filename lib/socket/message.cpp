@@ -5,6 +5,7 @@
 #include <climits>
 #include <memory>
 
+#include "failure.hpp"
 #include "transfer.hpp"
 
 namespace thinsock {
@@ -162,10 +163,10 @@ void Socket::sendall(ListOf<ConstBuffer> buffers, Flags flags) {
   Deadline deadline(timeout_);
   for (std::size_t sent = 0;;) {
     const Result result = Transfer::sending(header, flags).over(fd_, deadline);
-    if (result < 0) fail(result, "sendall", fd_, sent);
+    if (result < 0) fail(code_of(result), "sendall", *this, sent);
     sent += static_cast<std::size_t>(result);
     if (!Vector::advance(header, static_cast<std::size_t>(result))) return;
-    if (deadline.over()) fail(-ETIMEDOUT, "sendall", fd_, sent);
+    if (deadline.over()) fail(code_of(-ETIMEDOUT), "sendall", *this, sent);
   }
 }
 
@@ -191,7 +192,7 @@ std::size_t Socket::sendmsg(ListOf<ConstBuffer> buffers, ListOf<Ancillary> ancda
 Message Socket::recvmsg(std::size_t bufsize, std::size_t ancbufsize, Flags flags) {
   const std::size_t room = room_for(bufsize, flags, family_, type_);
   const auto chunk = std::make_unique_for_overwrite<char[]>(room);
-  if (flags & MSG_TRUNC) std::memset(chunk.get(), 0, room);
+  if (flags & MSG_TRUNC && type_ == SOCK_STREAM) std::memset(chunk.get(), 0, room);
   Message message;
   value_of(receive_message(*this, message, {{chunk.get(), room}}, ancbufsize, flags), "recvmsg",
            *this);

@@ -9,6 +9,7 @@
 #include <ostream>
 
 #include "../system/platform.hpp"
+#include "failure.hpp"
 #include "raw_address.hpp"
 #include "transfer.hpp"
 

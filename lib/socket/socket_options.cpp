@@ -8,7 +8,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "transfer.hpp"
+#include "failure.hpp"
 
 using std::chrono::seconds;
 

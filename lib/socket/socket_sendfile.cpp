@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "../system/platform.hpp"
+#include "failure.hpp"
 #include "transfer.hpp"
 
 namespace thinsock {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <stdexcept>
 
+#include "failure.hpp"
 #include "transfer.hpp"
 
 namespace thinsock {
@@ -19,7 +20,8 @@ constexpr std::size_t kSmallChunk = 2 * 1024;
 // string that is made before would have to be cleared.
 Result receive_by(char* chunk, std::size_t room, std::string& data, int flags, Address* sender,
                   const Socket& sk) {
-  if (flags & MSG_TRUNC) std::memset(chunk, 0, room);  // The kernel counts more than it writes.
+  // Of a stream the kernel counts what it throws away, and writes nothing.
+  if (flags & MSG_TRUNC && sk.type() == SOCK_STREAM) std::memset(chunk, 0, room);
   const Result result = Transfer::receiving({chunk, room}, flags, sender).over(sk);
   if (result > 0) data.assign(chunk, std::min(static_cast<std::size_t>(result), room));
   return result;
@@ -43,8 +45,7 @@ Result receive_string(std::size_t room, auto&&... how) {
   const std::string what = with_name_of(sk, operation) + " after " + std::to_string(have) + " of " +
                            std::to_string(size) + " bytes";
   if (result < 0) fail(code_of(result), what, sk.gettimeout(), have);
-  throw EOFError({ENODATA, std::system_category()}, what + ": closed by the peer" + kEndOfText,
-                 have);
+  throw EOFError({ENODATA, std::system_category()}, what + ": closed by the peer", have);
 }
 
 // Datagrams would be cut and glued together, and an empty one be taken for the end of file.

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "failure.hpp"
 #include "transfer.hpp"
 
 namespace thinsock {

@@ -103,44 +103,4 @@ constexpr std::size_t kChunk = 64 * 1024;
 /// How many of the bytes that a receive asks for are worth making room for.
 std::size_t room_for(std::size_t bufsize, int flags, int family, int type) noexcept;
 
-/// The text, and that the socket is closed, if it is.
-std::string noting_closed(const Socket& sk, std::string text);
-/// The operation and the name of the socket: its peer's, or its own if it is a listener or sends
-/// datagrams without a peer. A stream that has no peer stays without a name.
-std::string with_name_of(const Socket& sk, const char* operation);
-/// The operation and the address that it was given: as the caller wrote it, and what that stands
-/// for.
-std::string with_address(const char* operation, const AddressLike& asked, const Address& used);
-
-/// Ends a text that has given the reason: std::system_error appends the message of the code, and
-/// what() ends at the first NUL.
-constexpr char kEndOfText = '\0';
-
-/// Throws an Error about a call that had this timeout: the text tells if the timeout has passed.
-[[noreturn]] void fail(std::error_code code, const std::string& what, Timeout timeout,
-                       std::size_t transferred = 0, const std::exception_ptr& cause = nullptr);
-/// The same, and the text begins with_name_of the socket.
-[[noreturn]] void fail(std::error_code code, const char* operation, const Socket& sk,
-                       std::size_t transferred = 0);
-
-/// The same, and the text begins with_address.
-[[noreturn]] void fail(std::error_code code, const char* operation, const Socket& sk,
-                       const AddressLike& asked, const Address& used);
-
-inline std::size_t value_of(Result result, const char* operation, const Socket& sk,
-                            const AddressLike& asked, const Address& used) {
-  if (result < 0) fail(code_of(result), operation, sk, asked, used);
-  return static_cast<std::size_t>(result);
-}
-inline std::size_t value_of(Result result, const char* operation, const Socket& sk) {
-  if (result < 0) fail(code_of(result), operation, sk);
-  return static_cast<std::size_t>(result);
-}
-
-/// The value, or 0 and the error.
-inline std::size_t value_or_error(Result result, std::error_code& error) noexcept {
-  error = code_of(result);
-  return result < 0 ? 0 : static_cast<std::size_t>(result);
-}
-
 }  // namespace thinsock
