@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "support.hpp"
+#include "thinsock/stream.hpp"
 
 using namespace test;
 using namespace std::string_literals;
@@ -23,9 +24,11 @@ using thinsock::TimeoutError;
 // Every allocation of this program is counted, including those of the library.
 
 static std::atomic<std::size_t> allocated = 0;
+static thread_local bool out_of_memory = false;
 
 [[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   allocated += size;
+  if (out_of_memory) return nullptr;
   return std::malloc(size == 0 ? 1 : size);
 }
 void* operator new(std::size_t size) {
@@ -651,4 +654,16 @@ TEST_CASE("a recvfrom that fails gives no address", "[socket][recvfrom]") {
   REQUIRE(size == 0);
   REQUIRE(addr.size() == 0);
   REQUIRE((error == errc::operation_would_block || error == errc::timed_out));
+}
+
+TEST_CASE("a stream that has no memory for an error is destroyed", "[stream]") {
+  Pair pair = tcp_pair();
+  std::optional<thinsock::SocketStream> stream(std::in_place, pair.client);
+  *stream << "text";
+  reset(std::move(pair.server));
+  wait_for(pair.client, 0);
+  out_of_memory = true;
+  stream.reset();
+  out_of_memory = false;
+  REQUIRE(pair.client.fileno() != -1);
 }

@@ -142,6 +142,14 @@ TEST_CASE("a question needs no flush before its answer is read", "[stream][flush
   answers.get();
 }
 
+TEST_CASE("nothing can be written and read, from and to nowhere", "[stream]") {
+  auto [stream, peer] = connection();
+  stream << "te" << std::string_view() << "xt";
+  stream.read(nullptr, 0);
+  REQUIRE(stream.flush());
+  REQUIRE(arrived(peer) == "text");
+}
+
 TEST_CASE("without a buffer every write is sent at once", "[stream][flush]") {
   auto [stream, peer] = connection("w", 0);
   stream << "text";

@@ -63,6 +63,7 @@ class SocketBuf : public std::streambuf {
   void check_mode(bool allowed, const char* operation);
   void take_buffered(char* data, std::size_t size);
   void flush();
+  void mark_written(std::size_t size);
   void rebuild_put_area(std::string_view more, std::size_t capacity);
 
   Socket owned_socket_{std::nullopt};  // Not open if the Socket is the caller's.

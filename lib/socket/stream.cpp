@@ -34,7 +34,7 @@ SocketBuf::SocketBuf(Socket& sk, std::string_view mode, std::size_t rbufsize, st
 SocketBuf::~SocketBuf() {
   try {
     if (!send_failed_) flush();
-  } catch (const Error&) {  // A destructor must not throw; close() and flush() report errors.
+  } catch (...) {  // A destructor must not throw; close() and flush() report errors.
   }
 }
 
@@ -92,7 +92,7 @@ SocketBuf::int_type SocketBuf::underflow() {
 
 // Copies bytes out of the get area, which has to hold that many.
 void SocketBuf::take_buffered(char* data, std::size_t size) {
-  std::memcpy(data, gptr(), size);
+  traits_type::copy(data, gptr(), size);
   setg(eback(), gptr() + size, egptr());
 }
 
@@ -162,11 +162,13 @@ void SocketBuf::rebuild_put_area(std::string_view more, std::size_t capacity) {
   const std::size_t pending = out_.size();
   out_.resize(std::max(pending, capacity));
   setp(out_.data(), out_.data() + out_.size());
-  for (std::size_t left = pending; left > 0;) {
-    const std::size_t step = std::min<std::size_t>(left, INT_MAX);
-    pbump(static_cast<int>(step));
-    left -= step;
-  }
+  mark_written(pending);
+}
+
+// pbump takes an int, which may be less.
+void SocketBuf::mark_written(std::size_t size) {
+  for (; size > INT_MAX; size -= INT_MAX) pbump(INT_MAX);
+  pbump(static_cast<int>(size));
 }
 
 SocketBuf::int_type SocketBuf::overflow(int_type c) {
@@ -199,8 +201,8 @@ std::streamsize SocketBuf::xsputn(const char* data, std::streamsize size) {
       throw;
     }
   }
-  std::memcpy(pptr(), rest.data(), rest.size());
-  pbump(static_cast<int>(rest.size()));
+  rest.copy(pptr(), rest.size());  // Unlike memcpy, it may copy nothing from nullptr.
+  mark_written(rest.size());
   return size;
 }
 
