@@ -168,6 +168,24 @@ TEST_CASE("a Timeout rounds up to a unit that nanoseconds do not divide", "[time
   CHECK(std::optional<ThreeNanoseconds>(Timeout(1ns)) == ThreeNanoseconds(1));
 }
 
+TEST_CASE("a Timeout too long for a duration is out of range", "[timeout][convert]") {
+  using Microseconds = std::chrono::duration<int, std::micro>;
+  REQUIRE(std::optional<Microseconds>(Timeout(2147s)) == 2147s);
+  REQUIRE_THROWS_AS(std::optional<Microseconds>(Timeout(2148s)), std::out_of_range);
+  REQUIRE(std::optional<Picoseconds>(Timeout(2500h)) == 2500h);
+  REQUIRE_THROWS_AS(std::optional<Picoseconds>(Timeout(2600h)), std::out_of_range);
+}
+
+TEST_CASE("a Timeout is made from and converts to the longest integers", "[timeout]") {
+  __extension__ using Int128 = __int128;
+  using Wide = std::chrono::duration<Int128, std::pico>;
+  REQUIRE(kept(Wide(1'500'000'000'000)) == 1500ms);
+  REQUIRE(kept(Wide(1)) == 1ns);
+  REQUIRE(kept(std::chrono::duration<Int128, std::nano>(7)) == 7ns);
+  REQUIRE(kept(std::chrono::duration<Int128>(7)) == 7s);
+  REQUIRE(std::optional<Wide>(Timeout(1500ms))->count() == 1'500'000'000'000);
+}
+
 TEST_CASE("a fraction comes back as it was", "[timeout][convert]") {
   const double given = GENERATE(0.1, 0.5, 0.3, 1e-9, 2.75, 86400.125);
   REQUIRE(std::optional<Seconds>(Timeout(Seconds(given)))->count() == given);

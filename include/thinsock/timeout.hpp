@@ -41,20 +41,23 @@ class Timeout {
       : nanoseconds_(duration ? nanoseconds_of(*duration) : kForEver) {}
 
   /// Rounds up to a whole number of D, so that a short wait never becomes "do not wait"; "for ever"
-  /// becomes std::nullopt.
+  /// becomes std::nullopt. Throws std::out_of_range if a D cannot be that long.
   template <Duration D>
   constexpr operator std::optional<D>() const {
     using Rep = typename D::rep;
     constexpr std::int64_t num = D::period::num, den = D::period::den;
     if (nanoseconds_ == kForEver) return std::nullopt;
-    if constexpr (!std::is_integral_v<Rep>) {
+    if constexpr (std::is_floating_point_v<Rep>) {
       return D(static_cast<Rep>(nanoseconds_) / static_cast<Rep>(kSecond) * den / num);
     } else {
       // D ticks `ticks` times in every `span` nanoseconds, in lowest terms.
       constexpr std::int64_t common = common_divisor(den, kSecond);
       constexpr std::int64_t ticks = den / common, span = kSecond / common * num;
-      const std::int64_t rest = nanoseconds_ % span * ticks;
-      return D(static_cast<Rep>(nanoseconds_ / span * ticks + rest / span + (rest % span != 0)));
+      const std::int64_t whole = nanoseconds_ / span, rest = nanoseconds_ % span * ticks;
+      if (whole >= kForEver / ticks) throw_too_long();
+      const std::int64_t count = whole * ticks + rest / span + (rest % span != 0);
+      if (static_cast<std::int64_t>(static_cast<Rep>(count)) != count) throw_too_long();
+      return D(static_cast<Rep>(count));
     }
   }
 
@@ -86,10 +89,11 @@ class Timeout {
   static constexpr std::int64_t nanoseconds_of(const D& duration) {
     constexpr std::int64_t num = D::period::num, den = D::period::den;
     const auto count = duration.count();
-    if constexpr (!std::is_integral_v<decltype(count)>) {
-      using Rep = std::remove_const_t<decltype(count)>;
+    using Rep = std::remove_const_t<decltype(count)>;
+    if constexpr (std::is_floating_point_v<Rep>) {
       return rounded_up(count * (static_cast<Rep>(kSecond) * num / den));
-    } else if constexpr (kSecond % den != 0 || num > kForEver / kSecond) {
+    } else if constexpr (sizeof(Rep) > sizeof(std::int64_t) || kSecond % den != 0 ||
+                         num > kForEver / kSecond) {
       return rounded_up(static_cast<long double>(count) * kSecond * num / den);
     } else {
       constexpr std::int64_t tick = kSecond / den * num;
@@ -100,8 +104,9 @@ class Timeout {
     }
   }
 
-  // Checks as well as rounds: everything that this class throws comes from here.
+  // Checks as well as rounds: everything that the constructors throw comes from here.
   static std::int64_t rounded_up(long double nanoseconds);
+  [[noreturn]] static void throw_too_long();
 
   std::int64_t nanoseconds_;
 };

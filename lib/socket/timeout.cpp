@@ -16,6 +16,10 @@ std::int64_t Timeout::rounded_up(long double nanoseconds) {
   return static_cast<std::int64_t>(nanoseconds);
 }
 
+void Timeout::throw_too_long() {
+  throw std::out_of_range("a timeout is too long for the type of a duration");
+}
+
 std::string Timeout::str() const {
   if (nanoseconds_ == kForEver) return "None";
   std::string fraction = std::to_string(kSecond + nanoseconds_ % kSecond);
