@@ -31,6 +31,12 @@ class Headers(unittest.TestCase):
         self.assertIn("optional", opened)
         self.assertEqual(opened & HEAVY, set())
 
+    def test_every_header_compiles_without_exceptions(self):
+        headers = sorted(pathlib.Path(INCLUDE, "thinsock").glob("*.hpp"))
+        source = "".join(f"#include <thinsock/{header.name}>\n" for header in headers)
+        subprocess.run([*COMPILER, "-std=c++20", "-I", INCLUDE, "-fno-exceptions", "-fsyntax-only",
+                        "-x", "c++", "-"], input=source, text=True, check=True)
+
 
 class Version(unittest.TestCase):
     def test_the_macro_is_the_version_of_meson_build(self):

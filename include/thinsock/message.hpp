@@ -8,10 +8,8 @@
 #include <sys/socket.h>
 
 #include <concepts>
-#include <cstring>
 #include <initializer_list>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -33,12 +31,13 @@ struct Ancillary {
   template <class T>
   requires std::is_trivially_copyable_v<T> T as()
   const {
-    if (data.size() < sizeof(T))
-      throw std::invalid_argument("ancillary data is too short for that");
     T value;
-    std::memcpy(&value, data.data(), sizeof value);
+    copy_to(&value, sizeof value);
     return value;
   }
+
+ private:
+  void copy_to(void* value, std::size_t size) const;
 };
 
 /// auto [data, ancdata, fds, flags, address, size, pidfd] = sk.recvmsg(bufsize, ancbufsize);

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <climits>
+#include <cstring>
 #include <memory>
+#include <stdexcept>
 
 #include "failure.hpp"
 #include "transfer.hpp"
@@ -155,6 +157,11 @@ Result receive_message(const Socket& sk, Message& message, ListOf<MutableBuffer>
 }
 
 }  // namespace
+
+void Ancillary::copy_to(void* value, std::size_t size) const {
+  if (data.size() < size) throw std::invalid_argument("ancillary data is too short for that");
+  std::memcpy(value, data.data(), size);
+}
 
 void Socket::sendall(ListOf<ConstBuffer> buffers, Flags flags) {
   msghdr header{};
