@@ -176,6 +176,13 @@ TEST_CASE("a keepalive beyond all counting is out_of_range and sets nothing", "[
   REQUIRE(raw(sk, IPPROTO_TCP, TCP_KEEPIDLE) == idle);
 }
 
+TEST_CASE("a negative linger that was set elsewhere is the longest", "[options][linger]") {
+  Socket sk;
+  const linger negative{1, -1};
+  REQUIRE(::setsockopt(sk.fileno(), SOL_SOCKET, SO_LINGER, &negative, sizeof negative) == 0);
+  REQUIRE(sk.get_linger() > 24h);
+}
+
 TEST_CASE("linger is off, zero or whole seconds, rounded up", "[options][linger]") {
   Socket sk;
   REQUIRE(sk.get_linger() == std::nullopt);

@@ -129,7 +129,9 @@ void Socket::set_linger(Timeout time) {
 
 Timeout Socket::get_linger() const {
   const auto value = get_option<linger>(*this, SOL_SOCKET, SO_LINGER);
-  return value.l_onoff ? Timeout(seconds(value.l_linger)) : Timeout();
+  if (!value.l_onoff) return std::nullopt;
+  // The kernel takes a negative time for the longest.
+  return seconds(value.l_linger < 0 ? INT_MAX : value.l_linger);
 }
 
 void Socket::set_sendbuf(int bytes) { set_option(*this, SOL_SOCKET, SO_SNDBUF, bytes); }
