@@ -361,6 +361,13 @@ TEST_CASE("an AddressLike keeps a host as it was given", "[addresslike][construc
   REQUIRE(seen({"::1"s, 80, 5, 7}) == "[::1]:80");
 }
 
+TEST_CASE("a path that is null is an invalid argument", "[addresslike][construct]") {
+  const char* constant = nullptr;
+  char* writable = nullptr;
+  REQUIRE_THROWS_AS(AddressLike(constant), std::invalid_argument);
+  REQUIRE_THROWS_AS(AddressLike(writable), std::invalid_argument);
+}
+
 TEST_CASE("an AddressLike is made from all that holds a path", "[addresslike][construct]") {
   const std::string text = "/run/x";
   char buffer[100] = "/run/x";

@@ -9,6 +9,7 @@
 #include <iosfwd>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "thinsock/version.hpp"
 
@@ -104,8 +105,8 @@ concept PathLike = requires(const P& path) {
 ///
 /// A host is numeric, a name (in ASCII, because nothing encodes it), "" for the wildcard, or
 /// "<broadcast>" for 255.255.255.255. The constructors throw std::out_of_range for a port outside
-/// 0-65535 or a flowinfo above 0xfffff, and std::invalid_argument for a NUL in a host or path and
-/// for a path that is too long for Address.
+/// 0-65535 or a flowinfo above 0xfffff, and std::invalid_argument for a NUL in a host or path, and
+/// for a path that is null or too long for Address.
 class AddressLike {
  public:
   /// No address: for parameters that may be left out, such as create_connection's source.
@@ -163,8 +164,9 @@ class AddressLike {
   // resolve() without a copy: returns the caller's Address, or storage once it holds the result.
   const Address& resolve_into(int family, int type, int proto, int flags, Address& storage) const;
 
+  static std::string_view view_of(const char* path);  // Refuses nullptr.
   template <class P>
-  static std::string_view view_of(const P& path) {
+  requires(!std::is_pointer_v<P>) static std::string_view view_of(const P& path) {
     if constexpr (requires { std::string_view(path); }) {
       return path;
     } else {

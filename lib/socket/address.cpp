@@ -205,6 +205,11 @@ AddressLike::AddressLike(std::string_view host, int port, std::uint32_t flowinfo
   }
 }
 
+std::string_view AddressLike::view_of(const char* path) {
+  if (path == nullptr) throw std::invalid_argument("a path must not be null");
+  return path;
+}
+
 AddressLike::AddressLike(std::string_view path, Kind kind) : text_(path), kind_(kind) {
   check_path(path);
 }
