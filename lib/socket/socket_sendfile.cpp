@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::size_t kPiece = 64 * 1024;
 
+static_assert(sizeof(off_t) == sizeof(std::uint64_t), "define _FILE_OFFSET_BITS=64");
+
 // A terminal or a socket has no positions: it is read from where it stands.
 Result read_at(int file, char* piece, std::size_t size, std::uint64_t offset) noexcept {
   const Result got =
