@@ -33,6 +33,10 @@ extern "C" int getaddrinfo(const char* name, const char* service, const addrinfo
                            addrinfo** list) {
   static const auto libc =
       reinterpret_cast<decltype(&::getaddrinfo)>(::dlsym(RTLD_NEXT, "getaddrinfo"));
+  if (name != nullptr && name == std::string_view("broken")) {
+    errno = 0;  // As a faulty module of the resolver leaves it.
+    return EAI_SYSTEM;
+  }
   if (name == nullptr || name != std::string_view("host")) return libc(name, service, hints, list);
   int error = EAI_NONAME;
   addrinfo** end = list;
@@ -417,4 +421,10 @@ TEST_CASE("a Unix path with a full backlog is waited for, with a delay or withou
   REQUIRE_THROWS_AS(create_connection(full.name, 150ms, {}, delay), TimeoutError);
   REQUIRE(watch.elapsed() >= 150ms);
   REQUIRE(watch.elapsed() < 1150ms);
+}
+
+TEST_CASE("a resolver that fails without an errno is a ResolveError", "[create_connection]") {
+  const std::error_code failure(EAI_FAIL, thinsock::resolve_category());
+  REQUIRE(code_of([] { create_connection({"broken", 80}); }) == failure);
+  REQUIRE(code_of([] { Socket().connect({"broken", 80}); }) == failure);
 }

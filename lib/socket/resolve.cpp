@@ -23,9 +23,11 @@ class HostCategory : public std::error_category {
   std::string message(int code) const override { return ::hstrerror(code); }
 };
 
-// Has to be called before anything else can change errno.
+// Has to be called before anything else can change errno, which a faulty module of the resolver may
+// have left at 0: that must not be taken for success.
 std::error_code resolver_error(int code) noexcept {
-  return code == EAI_SYSTEM ? last_error() : std::error_code(code, resolve_category());
+  if (code == EAI_SYSTEM && last_error()) return last_error();
+  return {code == EAI_SYSTEM ? EAI_FAIL : code, resolve_category()};
 }
 
 // A copy for libc, which would take the text only up to a NUL.
