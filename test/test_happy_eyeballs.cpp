@@ -48,6 +48,16 @@ extern "C" int getaddrinfo(const char* name, const char* service, const addrinfo
   return *list ? 0 : error;
 }
 
+static bool next_connect_is_interrupted = false;
+
+// Takes the place of libc's, to do what an AF_VSOCK connect does when a signal comes: nothing.
+extern "C" int connect(int fd, const sockaddr* address, socklen_t size) {
+  static const auto libc = reinterpret_cast<decltype(&::connect)>(::dlsym(RTLD_NEXT, "connect"));
+  if (!std::exchange(next_connect_is_interrupted, false)) return libc(fd, address, size);
+  errno = EINTR;
+  return -1;
+}
+
 namespace {
 
 // Checks that the call throws an Error of this code, which is a TimeoutError if the code is
@@ -427,4 +437,12 @@ TEST_CASE("a resolver that fails without an errno is a ResolveError", "[create_c
   const std::error_code failure(EAI_FAIL, thinsock::resolve_category());
   REQUIRE(code_of([] { create_connection({"broken", 80}); }) == failure);
   REQUIRE(code_of([] { Socket().connect({"broken", 80}); }) == failure);
+}
+
+TEST_CASE("a connect that a signal has ended is made again", "[connect]") {
+  Socket lst = listener(), sk;
+  next_connect_is_interrupted = true;
+  sk.connect(lst.getsockname());
+  REQUIRE_FALSE(next_connect_is_interrupted);
+  REQUIRE(sk.getpeername() == lst.getsockname());
 }

@@ -35,7 +35,7 @@ Result duplicate(int fd) noexcept {
 }
 
 // connect(2), and the wait for its end. Another call must not be made for a connection that is
-// under way: a signal, too, leaves it so.
+// under way: a signal, too, leaves it so in most families.
 Result connect_to(const Address& peer, int fd, Deadline& deadline) noexcept {
   const auto call = [&] { return ::connect(fd, peer.data(), peer.size()); };
   // A Unix connect is never under way. It is made, or has to be tried again, and poll cannot tell
@@ -54,6 +54,11 @@ Result connect_to(const Address& peer, int fd, Deadline& deadline) noexcept {
   // Linux would refuse the next connect(2) of this socket with ECONNABORTED.
   const sockaddr nobody{AF_UNSPEC, {}};
   if (error != 0) once([&] { return ::connect(fd, &nobody, sizeof nobody); });
+  // A signal has ended the attempt, as it does with AF_VSOCK.
+  Address name;
+  if (result == -EINTR && error == 0 && name_into(name, ::getpeername, fd) == -ENOTCONN) {
+    return connect_to(peer, fd, deadline);
+  }
   return asked < 0 ? asked : failure_of(error);
 }
 
