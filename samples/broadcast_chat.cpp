@@ -5,6 +5,7 @@
 #include <iostream>
 #include <mutex>
 #include <set>
+#include <thinsock/cancel.hpp>
 #include <thinsock/socketserver.hpp>
 using namespace std::chrono_literals;
 using thinsock::Socket, thinsock::ThreadingTCPServer;
@@ -51,16 +52,13 @@ class Member : public thinsock::StreamRequestHandler {
   const std::string name = client_address.str();
 };
 
-thinsock::BaseServer* running;  // Ctrl-C stops this server.
-
 int main(int argc, char** argv) {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
+  const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
   Room server({host, port}, thinsock::handler<Member>,
               {.allow_reuse_address = true, .daemon_threads = true});
-  running = &server;
-  std::signal(SIGINT, [](int) { running->request_shutdown(); });
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
 }

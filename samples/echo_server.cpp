@@ -2,6 +2,7 @@
 // sh samples/run.sh echo_server [HOST [PORT]]
 #include <csignal>
 #include <iostream>
+#include <thinsock/cancel.hpp>
 #include <thinsock/socketserver.hpp>
 
 struct Echo : thinsock::BaseRequestHandler {
@@ -10,16 +11,12 @@ struct Echo : thinsock::BaseRequestHandler {
   }
 };
 
-thinsock::BaseServer* running;  // Ctrl-C stops this server.
-
 int main(int argc, char** argv) {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
-
+  const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
   thinsock::ThreadingTCPServer server({host, port}, thinsock::handler<Echo>,
                                       {.allow_reuse_address = true, .daemon_threads = true});
-  running = &server;
-  std::signal(SIGINT, [](int) { running->request_shutdown(); });
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
 }

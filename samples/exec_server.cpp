@@ -8,6 +8,7 @@
 
 #include <csignal>
 #include <iostream>
+#include <thinsock/cancel.hpp>
 #include <thinsock/message.hpp>
 #include <thinsock/socketserver.hpp>
 using thinsock::Descriptor;
@@ -79,16 +80,13 @@ class Exec : public thinsock::StreamRequestHandler {
   }
 };
 
-thinsock::BaseServer* running;  // Ctrl-C stops this server.
-
 int main(int argc, char** argv) {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
+  const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
   thinsock::ThreadingTCPServer server({host, port}, thinsock::handler<Exec>,
                                       {.allow_reuse_address = true, .daemon_threads = true});
-  running = &server;
-  std::signal(SIGINT, [](int) { running->request_shutdown(); });
   std::cout << "listening on " << server.server_address << std::endl;
   std::cerr << "warning: anybody who connects runs commands as this user\n";
   server.serve_forever();

@@ -37,8 +37,8 @@ constexpr auto kPatience = 5min;
 constexpr std::size_t kPiece = 1 << 18, kLongestLine = 4096;  // In bytes.
 constexpr std::size_t kMostQueued = 16;  // So many commands during a transfer end it.
 
-auto check(auto result) {
-  if (result == -1) throw std::system_error(errno, std::generic_category());
+auto check(auto result, const char* what = "") {
+  if (result == -1) throw std::system_error(errno, std::generic_category(), what);
   return result;
 }
 
@@ -413,20 +413,17 @@ class Ftp : public thinsock::StreamRequestHandler {
   std::deque<std::string> queue_;  // Commands that came during a transfer.
 };
 
-thinsock::BaseServer* running;  // Ctrl-C stops this server.
-
 int main(int argc, char** argv) {
   if (argc < 3) return std::cerr << "usage: ftp_server DIR USERS [HOST [PORT]]\n", 2;
   const char* host = argc > 3 ? argv[3] : "127.0.0.1";
   const int port = argc > 4 ? std::stoi(argv[4]) : 8888;
 
-  const Site site{Descriptor(check(::open(argv[1], O_PATH | O_DIRECTORY | O_CLOEXEC))),
+  const Site site{Descriptor(check(::open(argv[1], O_PATH | O_DIRECTORY | O_CLOEXEC), argv[1])),
                   lines_of(argv[2])};
+  const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
   thinsock::ThreadingTCPServer server(
       {host, port}, thinsock::handler<Ftp>(std::cref(site)),
       {.allow_reuse_address = true, .daemon_threads = true, .max_threads = 200});
-  running = &server;
-  std::signal(SIGINT, [](int) { running->request_shutdown(); });
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
 }

@@ -9,7 +9,6 @@ using namespace std::chrono_literals;
 int main(int argc, char** argv) {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
-
   thinsock::Socket sk = thinsock::create_connection({host, port}, 5s);
   sk.sendall("Hello!!");
   std::cout << "server says " << sk.recv(1024) << '\n';

@@ -1,26 +1,27 @@
 // Answers one message of each client: Python's bind, listen, accept, recv, sendall.
 // sh samples/run.sh hello_server [HOST [PORT]]
 #include <chrono>
+#include <csignal>
 #include <iostream>
 #include <string>
+#include <thinsock/cancel.hpp>
 #include <thinsock/socket.hpp>
 using namespace std::chrono_literals;
 
 int main(int argc, char** argv) {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
-
+  const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
   thinsock::Socket sk = thinsock::create_server({host, port});
   std::cout << "listening on " << sk.getsockname() << std::endl;
-
-  for (;;) {
-    auto [conn, addr] = sk.accept();
+  while (ctrl_c.signal() == 0) {
     try {
+      auto [conn, addr] = sk.accept();
       conn.settimeout(5s);
       std::cout << addr << " says " << conn.recv(1024) << std::endl;
       conn.sendall("Gun!!");
     } catch (const thinsock::Error& error) {
-      std::cout << addr << " is lost: " << error.what() << std::endl;
+      std::cout << error.what() << std::endl;
     }
   }
 }

@@ -126,8 +126,9 @@ struct SimpleHTTPRequestHandler : thinsock::StreamRequestHandler {
   explicit SimpleHTTPRequestHandler(int root) : root_(root) { disable_nagle_algorithm = true; }
 
   void handle() override try {
-    while (persistent_ && rfile.peek() != std::char_traits<char>::eof()) handle_one();
+    while (persistent_ && has_next()) handle_one();
     wfile.flush();
+    set_idle();
     // Closing with unread bytes would reset the connection, and the client could lose the answer.
     ::shutdown(connection.fileno(), SHUT_WR);  // Fails if the client has gone, which is no error.
     const thinsock::CancelScope scope(2s);
@@ -136,6 +137,15 @@ struct SimpleHTTPRequestHandler : thinsock::StreamRequestHandler {
   }
 
  private:
+  // Waits for the next request. Meanwhile Ctrl-C may close the connection at once.
+  bool has_next() {
+    wfile.flush();
+    set_idle();
+    const bool has_come = rfile.peek() != std::char_traits<char>::eof();
+    set_idle(false);
+    return has_come;
+  }
+
   void handle_one() try {
     read_head();
     answer();
@@ -283,8 +293,6 @@ struct SimpleHTTPRequestHandler : thinsock::StreamRequestHandler {
   std::map<std::string, std::string> fields_;
 };
 
-thinsock::BaseServer* running;  // Ctrl-C stops this server.
-
 int main(int argc, char** argv) {
   const char* folder = argc > 1 ? argv[1] : ".";
   const char* host = argc > 2 ? argv[2] : "127.0.0.1";
@@ -292,11 +300,10 @@ int main(int argc, char** argv) {
   const thinsock::Descriptor root(::open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (root.fileno() == -1) throw std::system_error(errno, std::system_category(), folder);
   thinsock::ServerOptions options{
-      .allow_reuse_address = true, .idle_timeout = 10s, .daemon_threads = true, .max_threads = 100};
+      .allow_reuse_address = true, .idle_timeout = 10s, .shutdown_timeout = 1s, .max_threads = 100};
+  const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
   thinsock::ThreadingTCPServer server(
       {host, port}, thinsock::handler<SimpleHTTPRequestHandler>(root.fileno()), options);
-  running = &server;
-  std::signal(SIGINT, [](int) { running->request_shutdown(); });
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
 }

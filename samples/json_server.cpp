@@ -7,6 +7,7 @@
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <thinsock/cancel.hpp>
 #include <thinsock/socketserver.hpp>
 using nlohmann::json;
 
@@ -42,16 +43,13 @@ class Actions : public thinsock::StreamRequestHandler {
   bool open_ = true;
 };
 
-thinsock::BaseServer* running;  // Ctrl-C stops this server.
-
 int main(int argc, char** argv) {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
+  const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
   thinsock::ThreadingTCPServer server({host, port}, thinsock::handler<Actions>,
                                       {.allow_reuse_address = true, .daemon_threads = true});
-  running = &server;
-  std::signal(SIGINT, [](int) { running->request_shutdown(); });
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
 }

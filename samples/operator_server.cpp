@@ -1,8 +1,13 @@
 // One operator answers many clients at one keyboard: Python's input() in a threading handler.
 // sh samples/run.sh operator_server [HOST [PORT]]
+#include <poll.h>
+
+#include <csignal>
+#include <cstdio>
 #include <iostream>
 #include <mutex>
 #include <string>
+#include <thinsock/cancel.hpp>
 #include <thinsock/socketserver.hpp>
 
 std::mutex keyboard;  // Locked while the operator answers a client.
@@ -12,10 +17,19 @@ class Operator : public thinsock::StreamRequestHandler {
     for (std::string line; (line = rfile.readline(8192)).ends_with('\n');) {
       if (line == "ByeBye\n") return;
       const std::lock_guard lock(keyboard);
+      if (stop_token().stop_requested()) return;
       std::cout << client_address << " says " << line << client_address << " > " << std::flush;
-      if (!std::getline(std::cin, line)) return server.request_shutdown();
+      if (!read_typed(line)) return server.request_shutdown();
       wfile << line << std::endl;
     }
+  }
+
+  // False once std::cin has ended, or when the server ends, which std::getline does not notice.
+  bool read_typed(std::string& line) {
+    pollfd typed{0, POLLIN, 0};
+    while (!stop_token().stop_requested())
+      if (::poll(&typed, 1, 50) > 0) return bool(std::getline(std::cin, line));
+    return false;
   }
 };
 
@@ -23,6 +37,8 @@ int main(int argc, char** argv) {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
+  std::setvbuf(stdin, nullptr, _IONBF, 0);  // poll(2) does not see lines that were read ahead.
+  const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
   thinsock::ThreadingTCPServer server({host, port}, thinsock::handler<Operator>,
                                       {.allow_reuse_address = true, .daemon_threads = true});
   std::cout << "listening on " << server.server_address << std::endl;

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <csignal>
 #include <iostream>
+#include <thinsock/cancel.hpp>
 #include <thinsock/socketserver.hpp>
 
 class MyUDPHandler : public thinsock::DatagramRequestHandler {
@@ -15,15 +16,12 @@ class MyUDPHandler : public thinsock::DatagramRequestHandler {
   }
 };
 
-thinsock::BaseServer* running;  // Ctrl-C stops this server.
-
 int main(int argc, char** argv) {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
+  const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
   thinsock::UDPServer server({host, port}, thinsock::handler<MyUDPHandler>);
-  running = &server;
-  std::signal(SIGINT, [](int) { running->request_shutdown(); });
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
 }

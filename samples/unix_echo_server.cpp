@@ -2,6 +2,7 @@
 // sh samples/run.sh unix_echo_server [PATH]
 #include <csignal>
 #include <iostream>
+#include <thinsock/cancel.hpp>
 #include <thinsock/socketserver.hpp>
 
 struct Echo : thinsock::BaseRequestHandler {
@@ -10,15 +11,12 @@ struct Echo : thinsock::BaseRequestHandler {
   }
 };
 
-thinsock::BaseServer* running;  // Ctrl-C stops this server.
-
 int main(int argc, char** argv) {
   const std::string path = argc > 1 ? argv[1] : "/tmp/unix_echo.sock";
 
+  const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
   thinsock::ThreadingUnixStreamServer server(path, thinsock::handler<Echo>,
                                              {.replace_stale_path = true, .daemon_threads = true});
-  running = &server;
-  std::signal(SIGINT, [](int) { running->request_shutdown(); });
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
 }

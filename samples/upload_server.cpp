@@ -70,18 +70,15 @@ class Upload : public thinsock::StreamRequestHandler {
   }
 };
 
-thinsock::BaseServer* running;  // Ctrl-C stops this server.
-
 int main(int argc, char** argv) {
   directory = std::filesystem::canonical(argc > 1 ? argv[1] : ".");
   const char* host = argc > 2 ? argv[2] : "127.0.0.1";
   const int port = argc > 3 ? std::stoi(argv[3]) : 8888;
 
+  const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
   thinsock::ThreadingTCPServer server(
       {host, port}, thinsock::handler<Upload>,
       {.allow_reuse_address = true, .idle_timeout = 30s, .daemon_threads = true});
-  running = &server;
-  std::signal(SIGINT, [](int) { running->request_shutdown(); });
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
 }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <csignal>
 #include <iostream>
+#include <thinsock/cancel.hpp>
 #include <thinsock/socketserver.hpp>
 using namespace std::chrono_literals;
 
@@ -17,17 +18,13 @@ class MyTCPHandler : public thinsock::BaseRequestHandler {
   }
 };
 
-thinsock::BaseServer* running;  // Ctrl-C stops this server.
-
 int main(int argc, char** argv) {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
-  thinsock::TCPServer server(
-      {host, port}, thinsock::handler<MyTCPHandler>,
-      {.allow_reuse_address = true, .idle_timeout = 30s, .shutdown_timeout = 0s});
-  running = &server;
-  std::signal(SIGINT, [](int) { running->request_shutdown(); });
+  const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
+  thinsock::TCPServer server({host, port}, thinsock::handler<MyTCPHandler>,
+                             {.allow_reuse_address = true, .idle_timeout = 30s});
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
 }

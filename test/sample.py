@@ -25,29 +25,40 @@ def run(name, *args, **options):
 
 
 @contextlib.contextmanager
-def running(name, *args, port="0", patience=PATIENCE, **options):
-    """A server, ready, with the port it listens on; Ctrl-C ends it."""
-    command = [os.path.join(FOLDER, name), *map(str, args), "127.0.0.1", port]
+def running(name, *args, where=("127.0.0.1", "0"), status=0, patience=PATIENCE, **options):
+    """A server, ready, with the address it listens on; Ctrl-C ends it, with that status."""
+    command = [os.path.join(FOLDER, name), *map(str, args), *where]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
     watchdog = threading.Timer(patience, server.kill)
     watchdog.start()
     try:
         first = server.stdout.readline()
         assert first.startswith("listening on "), first
-        server.port = int(first.rpartition(":")[2])
+        server.address = first[len("listening on "):-1]
+        if len(where) == 2:
+            server.port = int(first.rpartition(":")[2])
+            server.address = (where[0], server.port)
         yield server
-        server.send_signal(signal.SIGINT)
-        assert server.wait() in (0, -signal.SIGINT), server.returncode
+        if server.poll() is None:
+            server.send_signal(signal.SIGINT)
+        assert server.wait() == status, server.returncode
     finally:
         watchdog.cancel()
         server.kill()
         server.wait()
         server.stdout.close()
+        if server.stdin:
+            server.stdin.close()
 
 
 def connected(server):
     """Python's client of a server."""
-    return socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+    if isinstance(server.address, tuple):
+        return socket.create_connection(server.address, PATIENCE)
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(PATIENCE)
+    client.connect(server.address)
+    return client
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ class AtTerminals(unittest.TestCase):
         server = self.enterContext(at_terminal(name, "127.0.0.1", 0))
         server.expect(r"listening on 127\.0\.0\.1:(\d+)\r\n")
         server.port = int(server.match[1])
+        server.address = ("127.0.0.1", server.port)
         return server
 
     @contextlib.contextmanager
@@ -122,7 +123,7 @@ class ChatServer(AtTerminals):
             client.sendall(b"Hello!\n")
             self.server.expect_exact("> ")
             self.server.sendintr()
-            self.assert_ends(self.server, None, signal.SIGINT)
+            self.assert_ends(self.server, 0)
 
     def test_ctrl_d_ends_it_at_the_prompt(self):
         with connected(self.server) as client:
@@ -185,7 +186,7 @@ class OperatorServer(AtTerminals):
             client.sendall(b"Hello!\n")
             self.server.expect_exact(" > ")
             self.server.sendintr()
-            self.assert_ends(self.server, None, signal.SIGINT)
+            self.assert_ends(self.server, 0)
 
     def test_ctrl_d_ends_it_at_the_prompt(self):
         with connected(self.server) as client:

@@ -1,0 +1,126 @@
+"""Ends every sample server by Ctrl-C in each state it can be in."""
+
+import contextlib
+import itertools
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from sample import FOLDER, PATIENCE, connected, running
+
+ALL = sorted(path.name for path in pathlib.Path(FOLDER).iterdir()
+             if path.is_file() and path.suffix == "" and path.name != "quickstart")
+SLACK = 0.1 + 0.3  # seconds: what a stop may take, and what the machine may need besides
+FOLDERS = {"http_server": ["DIR"], "upload_server": ["DIR"], "ftp_server": ["DIR", "USERS"],
+           "upload_client": ["USERS"], "upper_client": ["USERS"]}
+HTTP = b" HTTP/1.1\r\nHost: x\r\n\r\n"
+FTP = b"USER user\r\nPASS pw\r\nEPSV\r\nSTOR new\r\n"
+
+# What brings a handler to the middle of something: sent, then awaited, and sent.
+BUSY = {
+    "broadcast_chat": (b"", b"has come\n", b"half a li"),
+    "chat_server": (b"Hello!\n", None, b""),
+    "echo_server": (b"x", b"x", b""),
+    "exec_server": (b"echo; sleep 1000\n", b"stdout 1\n\n", b"sleep 1000\n" * 2700),
+    "ftp_server": (FTP, b"150 The transfer starts\r\n", b""),
+    "http_server": (b"GET /large" + HTTP, b"\r\n\r\n", b""),
+    "json_server": (b"{}\n", b"}\n", b"{"),
+    "operator_server": (b"Hello!\n", None, b""),
+    "unix_echo_server": (b"x", b"x", b""),
+    "upload_server": (b"post|new|5\n", b"have|0\n", b"12"),
+    "upper_server": (b"", b"", b""),
+    "upper_stream_server": (b"x\n", b"X\n", b"x"),
+}
+GRACE = {"http_server": 1}  # seconds for what is under way
+SERVERS = [name for name in ALL if name.endswith("_server") or name in BUSY]
+
+
+class Samples(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (self.folder / "DIR").mkdir()
+        (self.folder / "USERS").write_text("user:pw\n")
+        with open(self.folder / "DIR" / "large", "wb") as large:
+            large.truncate(100_000_000)
+
+    def arguments(self, name):
+        return [self.folder / argument for argument in FOLDERS.get(name, [])]
+
+    def where(self, name, port):
+        return [self.folder / "socket"] if name.startswith("unix") else ["127.0.0.1", str(port)]
+
+
+class Ending(Samples):
+    def serving(self, name, **options):
+        return running(name, *self.arguments(name), where=self.where(name, 0),
+                       stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, **options)
+
+    @contextlib.contextmanager
+    def in_state(self, state, server, name):
+        """The client of a server that is idle, or has a silent client, or a handler at work."""
+        if state == "idle" or name.startswith("udp"):
+            yield None
+            return
+        with connected(server) as client:
+            sent, awaited, then = BUSY.get(name, (b"", b"", b"")) if state == "busy" else 3 * (b"",)
+            client.sendall(sent)
+            received = b""
+            while awaited and not received.endswith(awaited):
+                received += client.recv(1)
+            printed = "" if awaited is None else "> "  # The prompt of those who wait for a person.
+            while not printed.endswith("> "):
+                printed += server.stdout.read(1)
+            client.sendall(then)
+            yield client
+
+    def seconds_to_end(self, name, state, number):
+        with self.serving(name) as server, self.in_state(state, server, name):
+            start = time.monotonic()
+            server.send_signal(number)
+            self.assertEqual(server.wait(PATIENCE), 0)
+            return time.monotonic() - start
+
+    def check(self, name, state, number):
+        """Tries again, because the machine may be busy with other tests."""
+        limit = SLACK + (GRACE.get(name, 0) if state == "busy" else 0)
+        with self.subTest(name, state=state, signal=number):
+            seconds = [self.seconds_to_end(name, state, number)]
+            while seconds[-1] > limit and len(seconds) < 3:
+                seconds.append(self.seconds_to_end(name, state, number))
+            self.assertLess(min(seconds), limit)
+
+    def test_ctrl_c_ends_every_server_in_every_state(self):
+        for name, state in itertools.product(SERVERS, ("idle", "silent", "busy")):
+            self.check(name, state, signal.SIGINT)
+
+    def test_so_does_sigterm(self):
+        for name in SERVERS:
+            self.check(name, "idle", signal.SIGTERM)
+
+    def test_a_request_under_way_has_its_grace(self):
+        for name, grace in GRACE.items():
+            self.assertGreater(self.seconds_to_end(name, "busy", signal.SIGINT), grace)
+
+    def test_a_second_ctrl_c_kills(self):
+        for name in GRACE:
+            with (self.subTest(name), self.serving(name, status=-signal.SIGINT) as server,
+                  self.in_state("busy", server, name)):
+                server.send_signal(signal.SIGINT)
+                while self.catches(server, signal.SIGINT):
+                    pass
+                server.send_signal(signal.SIGINT)
+                self.assertEqual(server.wait(PATIENCE), -signal.SIGINT)
+
+    @staticmethod
+    def catches(process, number):
+        status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+        return int(status.partition("SigCgt:")[2].split()[0], 16) >> number - 1 & 1
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
