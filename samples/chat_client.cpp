@@ -6,7 +6,7 @@
 #include <thinsock/stream.hpp>
 using namespace std::chrono_literals;
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
@@ -22,6 +22,10 @@ int main(int argc, char** argv) {
   if (!std::cin) return 0;
   std::cerr << "the server has gone\n";
   return 1;
+} catch (const std::logic_error&) {
+  return std::cerr << "usage: chat_client [HOST [PORT]]\n", 1;
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', 1;
 }
 
 // > Hello!

@@ -19,7 +19,7 @@ int print_output(thinsock::SocketStream& server) {
   throw std::runtime_error("the server's answer is incomplete or invalid");
 }
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
@@ -31,6 +31,10 @@ int main(int argc, char** argv) {
     status = print_output(server);
   }
   return status;
+} catch (const std::logic_error&) {
+  return std::cerr << "usage: exec_client [HOST [PORT]]\n", 1;
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', 1;
 }
 
 // echo hello; exit 3

@@ -80,7 +80,7 @@ class Exec : public thinsock::StreamRequestHandler {
   }
 };
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
@@ -90,6 +90,10 @@ int main(int argc, char** argv) {
   std::cout << "listening on " << server.server_address << std::endl;
   std::cerr << "warning: anybody who connects runs commands as this user\n";
   server.serve_forever();
+} catch (const std::logic_error&) {
+  return std::cerr << "usage: exec_server [HOST [PORT]]\n", 1;
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', 1;
 }
 
 // listening on 127.0.0.1:8888

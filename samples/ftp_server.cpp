@@ -413,8 +413,8 @@ class Ftp : public thinsock::StreamRequestHandler {
   std::deque<std::string> queue_;  // Commands that came during a transfer.
 };
 
-int main(int argc, char** argv) {
-  if (argc < 3) return std::cerr << "usage: ftp_server DIR USERS [HOST [PORT]]\n", 2;
+int main(int argc, char** argv) try {
+  if (argc < 3) throw std::invalid_argument("DIR USERS");
   const char* host = argc > 3 ? argv[3] : "127.0.0.1";
   const int port = argc > 4 ? std::stoi(argv[4]) : 8888;
 
@@ -426,6 +426,10 @@ int main(int argc, char** argv) {
       {.allow_reuse_address = true, .daemon_threads = true, .max_threads = 200});
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
+} catch (const std::logic_error&) {
+  return std::cerr << "usage: ftp_server DIR USERS [HOST [PORT]]\n", 1;
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', 1;
 }
 
 // listening on 127.0.0.1:8888

@@ -8,7 +8,7 @@
 #include <thinsock/socket.hpp>
 using namespace std::chrono_literals;
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
   const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
@@ -24,6 +24,10 @@ int main(int argc, char** argv) {
       std::cout << error.what() << std::endl;
     }
   }
+} catch (const std::logic_error&) {
+  return std::cerr << "usage: hello_server [HOST [PORT]]\n", 1;
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', 1;
 }
 
 // listening on 127.0.0.1:8888

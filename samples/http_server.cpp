@@ -293,12 +293,12 @@ struct SimpleHTTPRequestHandler : thinsock::StreamRequestHandler {
   std::map<std::string, std::string> fields_;
 };
 
-int main(int argc, char** argv) {
-  const char* folder = argc > 1 ? argv[1] : ".";
+int main(int argc, char** argv) try {
+  if (argc < 2) throw std::invalid_argument("DIR");
   const char* host = argc > 2 ? argv[2] : "127.0.0.1";
   const int port = argc > 3 ? std::stoi(argv[3]) : 8888;
-  const thinsock::Descriptor root(::open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (root.fileno() == -1) throw std::system_error(errno, std::system_category(), folder);
+  const thinsock::Descriptor root(::open(argv[1], O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (root.fileno() == -1) throw std::system_error(errno, std::system_category(), argv[1]);
   thinsock::ServerOptions options{
       .allow_reuse_address = true, .idle_timeout = 10s, .shutdown_timeout = 1s, .max_threads = 100};
   const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
@@ -306,6 +306,10 @@ int main(int argc, char** argv) {
       {host, port}, thinsock::handler<SimpleHTTPRequestHandler>(root.fileno()), options);
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
+} catch (const std::logic_error&) {
+  return std::cerr << "usage: http_server DIR [HOST [PORT]]\n", 1;
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', 1;
 }
 
 // listening on 127.0.0.1:8888

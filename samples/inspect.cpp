@@ -1,5 +1,5 @@
 // Times each step of create_connection: Python's getaddrinfo, and connect address by address.
-// sh samples/run.sh inspect HOST PORT
+// sh samples/run.sh inspect [HOST [PORT]]
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
@@ -25,7 +25,7 @@ void row(const std::string& name, auto connect) {
             << std::setprecision(2) << std::setw(8) << took.count() << " ms  " << outcome << '\n';
 }
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
@@ -52,6 +52,10 @@ int main(int argc, char** argv) {
   };
   for (const auto& [name, value] : options)
     std::cout << std::left << std::setw(46) << name << std::right << std::setw(8) << value << '\n';
+} catch (const std::logic_error&) {
+  return std::cerr << "usage: inspect [HOST [PORT]]\n", 1;
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', 1;
 }
 
 // [::1]:8888                                        0.07 ms  Connection refused

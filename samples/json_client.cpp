@@ -8,7 +8,7 @@
 using namespace std::chrono_literals;
 using nlohmann::json;
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
@@ -27,6 +27,10 @@ int main(int argc, char** argv) {
     }
     std::cout << json::parse(line).dump(2) << std::endl;
   }
+} catch (const std::logic_error&) {
+  return std::cerr << "usage: json_client [HOST [PORT]]\n", 1;
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', 1;
 }
 
 // {"action": "lower", "text": "HELLO"}

@@ -6,7 +6,7 @@
 #include <thinsock/socket.hpp>
 using namespace std::chrono_literals;
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
@@ -21,6 +21,10 @@ int main(int argc, char** argv) {
       std::cout << "no answer" << std::endl;
     }
   }
+} catch (const std::logic_error&) {
+  return std::cerr << "usage: udp_upper_client [HOST [PORT]]\n", 1;
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', 1;
 }
 
 // hello world

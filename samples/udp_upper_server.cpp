@@ -16,7 +16,7 @@ class MyUDPHandler : public thinsock::DatagramRequestHandler {
   }
 };
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
@@ -24,6 +24,10 @@ int main(int argc, char** argv) {
   thinsock::UDPServer server({host, port}, thinsock::handler<MyUDPHandler>);
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
+} catch (const std::logic_error&) {
+  return std::cerr << "usage: udp_upper_server [HOST [PORT]]\n", 1;
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', 1;
 }
 
 // listening on 127.0.0.1:8888

@@ -6,7 +6,7 @@
 #include <thinsock/stream.hpp>
 using namespace std::chrono_literals;
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   const std::string path = argc > 1 ? argv[1] : "/tmp/unix_echo.sock";
 
   thinsock::SocketStream server(thinsock::create_connection(path, 5s));
@@ -20,6 +20,10 @@ int main(int argc, char** argv) {
     }
     std::cout << line << std::endl;
   }
+} catch (const std::logic_error&) {
+  return std::cerr << "usage: unix_echo_client [PATH]\n", 1;
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', 1;
 }
 
 // > hello

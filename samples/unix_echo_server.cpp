@@ -11,7 +11,7 @@ struct Echo : thinsock::BaseRequestHandler {
   }
 };
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   const std::string path = argc > 1 ? argv[1] : "/tmp/unix_echo.sock";
 
   const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
@@ -19,6 +19,10 @@ int main(int argc, char** argv) {
                                              {.replace_stale_path = true, .daemon_threads = true});
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
+} catch (const std::logic_error&) {
+  return std::cerr << "usage: unix_echo_server [PATH]\n", 1;
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', 1;
 }
 
 // listening on /tmp/unix_echo.sock

@@ -15,8 +15,9 @@ void show(std::uintmax_t sent, std::uintmax_t size) {
             << percent << '%' << std::flush;
 }
 
-int main(int argc, char** argv) {
-  const std::filesystem::path path = argc > 1 ? argv[1] : "";
+int main(int argc, char** argv) try {
+  if (argc < 2) throw std::invalid_argument("FILE");
+  const std::filesystem::path path = argv[1];
   const char* host = argc > 2 ? argv[2] : "127.0.0.1";
   const int port = argc > 3 ? std::stoi(argv[3]) : 8888;
 
@@ -39,6 +40,10 @@ int main(int argc, char** argv) {
   if (answer == "done\n") return 0;
   std::cerr << "the server says: " << answer << std::endl;
   return 1;
+} catch (const std::logic_error&) {
+  return std::cerr << "usage: upload_client FILE [HOST [PORT]]\n", 1;
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', 1;
 }
 
 // ################################################## 100%

@@ -70,8 +70,9 @@ class Upload : public thinsock::StreamRequestHandler {
   }
 };
 
-int main(int argc, char** argv) {
-  directory = std::filesystem::canonical(argc > 1 ? argv[1] : ".");
+int main(int argc, char** argv) try {
+  if (argc < 2) throw std::invalid_argument("DIR");
+  directory = std::filesystem::canonical(argv[1]);
   const char* host = argc > 2 ? argv[2] : "127.0.0.1";
   const int port = argc > 3 ? std::stoi(argv[3]) : 8888;
 
@@ -81,6 +82,10 @@ int main(int argc, char** argv) {
       {.allow_reuse_address = true, .idle_timeout = 30s, .daemon_threads = true});
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
+} catch (const std::logic_error&) {
+  return std::cerr << "usage: upload_server DIR [HOST [PORT]]\n", 1;
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', 1;
 }
 
 // listening on 127.0.0.1:8888

@@ -6,7 +6,8 @@
 #include <thinsock/stream.hpp>
 using namespace std::chrono_literals;
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
+  if (argc < 2) throw std::invalid_argument("WORD");
   const std::string last = argv[argc - 1];  // PORT, if it is a number and HOST comes before it.
   const bool has_address = argc > 3 && last.find_first_not_of("0123456789") == last.npos;
   const char* host = has_address ? argv[argc - 2] : "127.0.0.1";
@@ -25,6 +26,10 @@ int main(int argc, char** argv) {
     return 1;
   }
   std::cout << "Received: " << answer;
+} catch (const std::logic_error&) {
+  return std::cerr << "usage: upper_client WORD... [HOST PORT]\n", 1;
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', 1;
 }
 
 // Sent:     hello world

@@ -18,7 +18,7 @@ class MyTCPHandler : public thinsock::BaseRequestHandler {
   }
 };
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   const char* host = argc > 1 ? argv[1] : "127.0.0.1";
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
@@ -27,6 +27,10 @@ int main(int argc, char** argv) {
                              {.allow_reuse_address = true, .idle_timeout = 30s});
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
+} catch (const std::logic_error&) {
+  return std::cerr << "usage: upper_server [HOST [PORT]]\n", 1;
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', 1;
 }
 
 // listening on 127.0.0.1:8888

@@ -1,17 +1,18 @@
-"""Ends every sample server by Ctrl-C in each state it can be in."""
+"""Ends every sample server by Ctrl-C in each state it can be in, and starts every sample with
+arguments that cannot work."""
 
 import contextlib
 import itertools
 import pathlib
-import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
 
-from sample import FOLDER, PATIENCE, connected, running
+from sample import FOLDER, PATIENCE, connected, run, running
 
 ALL = sorted(path.name for path in pathlib.Path(FOLDER).iterdir()
              if path.is_file() and path.suffix == "" and path.name != "quickstart")
@@ -120,6 +121,52 @@ class Ending(Samples):
     def catches(process, number):
         status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
         return int(status.partition("SigCgt:")[2].split()[0], 16) >> number - 1 & 1
+
+
+class Starting(Samples):
+    def assert_fails(self, says, name, *args):
+        with self.subTest(name, args=args):
+            done = run(name, *args, input="x\n")
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, rf"\A.*{says}.*\n\Z")
+
+    def test_arguments_that_make_no_sense_get_the_usage(self):
+        for name in ALL:
+            usage = rf"usage: {name}\b"
+            if name in FOLDERS:
+                self.assert_fails(usage, name)
+            if not name.startswith("unix"):
+                for port in "http", "65536", "99999999999":
+                    if name != "upper_client" or port.isdigit():  # Else it is a word to send.
+                        self.assert_fails(usage, name, *self.arguments(name), "127.0.0.1", port)
+
+    def test_a_server_that_is_not_there_is_named(self):
+        with socket.socket() as holder:
+            holder.bind(("127.0.0.1", 0))
+            port = holder.getsockname()[1]
+            for name in ALL:
+                if name.endswith("client") and not name.startswith("udp"):
+                    where = self.where(name, port)
+                    self.assert_fails(f"{where[0]}.*: (Connection refused|No such file)", name,
+                                      *self.arguments(name), *where)
+
+    def test_an_address_in_use_is_named(self):
+        kind = lambda name: socket.SOCK_DGRAM if name.startswith("udp") else socket.SOCK_STREAM
+        with socket.socket(socket.AF_UNIX) as unix:
+            unix.bind(str(self.folder / "socket"))
+            unix.listen()
+            for name in SERVERS:
+                with socket.socket(type=kind(name)) as taken:
+                    taken.bind(("127.0.0.1", 0))
+                    where = self.where(name, taken.getsockname()[1])
+                    self.assert_fails(f"{where[0]}.*: Address already in use", name,
+                                      *self.arguments(name), *where)
+
+    def test_a_file_that_is_not_there_is_named(self):
+        for name, arguments in FOLDERS.items():
+            if name != "upper_client":
+                missing = [self.folder / argument for argument in arguments[:-1]] + ["/no/such"]
+                self.assert_fails("/no/such", name, *missing, "127.0.0.1", 0)
 
 
 if __name__ == "__main__":
