@@ -13,7 +13,7 @@ import pexpect
 # In the background of a shell it is ignored, which the programs would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-FOLDER = sys.argv.pop(1)  # Where the programs are.
+FOLDER = os.path.abspath(sys.argv.pop(1))  # Where the programs are.
 PATIENCE = 20  # seconds until a peer counts as hung
 
 

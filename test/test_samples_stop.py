@@ -17,8 +17,12 @@ from sample import FOLDER, PATIENCE, connected, run, running
 ALL = sorted(path.name for path in pathlib.Path(FOLDER).iterdir()
              if path.is_file() and path.suffix == "" and path.name != "quickstart")
 SLACK = 0.1 + 0.3  # seconds: what a stop may take, and what the machine may need besides
-FOLDERS = {"http_server": ["DIR"], "upload_server": ["DIR"], "ftp_server": ["DIR", "USERS"],
-           "upload_client": ["USERS"], "upper_client": ["USERS"]}
+# What comes before HOST and PORT. Files are in the folder where the samples run.
+ARGUMENTS = {"ftp_server": ["DIR", "USERS"], "http_server": ["DIR"], "members_only": ["127."],
+             "port_forwarder": ["127.0.0.1", "UPSTREAM"], "upload_client": ["USERS"],
+             "upload_server": ["DIR"], "upper_client": ["word"]}
+FILES = ("ftp_server", "http_server", "upload_client",
+         "upload_server")
 HTTP = b" HTTP/1.1\r\nHost: x\r\n\r\n"
 FTP = b"USER user\r\nPASS pw\r\nEPSV\r\nSTOR new\r\n"
 
@@ -31,7 +35,9 @@ BUSY = {
     "ftp_server": (FTP, b"150 The transfer starts\r\n", b""),
     "http_server": (b"GET /large" + HTTP, b"\r\n\r\n", b""),
     "json_server": (b"{}\n", b"}\n", b"{"),
+    "members_only": (b"", b"Welcome, 127.0.0.1!\n", b"x"),
     "operator_server": (b"Hello!\n", None, b""),
+    "port_forwarder": (b"x", b"", b""),
     "unix_echo_server": (b"x", b"x", b""),
     "upload_server": (b"post|new|5\n", b"have|0\n", b"12"),
     "upper_server": (b"", b"", b""),
@@ -42,15 +48,18 @@ SERVERS = [name for name in ALL if name.endswith("_server") or name in BUSY]
 
 
 class Samples(unittest.TestCase):
-    def setUp(self):
-        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-        (self.folder / "DIR").mkdir()
-        (self.folder / "USERS").write_text("user:pw\n")
-        with open(self.folder / "DIR" / "large", "wb") as large:
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        (cls.folder / "DIR").mkdir()
+        (cls.folder / "USERS").write_text("user:pw\n")
+        with open(cls.folder / "DIR" / "large", "wb") as large:
             large.truncate(100_000_000)
+        cls.upstream = cls.enterClassContext(socket.create_server(("127.0.0.1", 0)))
 
     def arguments(self, name):
-        return [self.folder / argument for argument in FOLDERS.get(name, [])]
+        port = str(self.upstream.getsockname()[1])
+        return [argument.replace("UPSTREAM", port) for argument in ARGUMENTS.get(name, [])]
 
     def where(self, name, port):
         return [self.folder / "socket"] if name.startswith("unix") else ["127.0.0.1", str(port)]
@@ -58,7 +67,7 @@ class Samples(unittest.TestCase):
 
 class Ending(Samples):
     def serving(self, name, **options):
-        return running(name, *self.arguments(name), where=self.where(name, 0),
+        return running(name, *self.arguments(name), where=self.where(name, 0), cwd=self.folder,
                        stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, **options)
 
     @contextlib.contextmanager
@@ -126,14 +135,14 @@ class Ending(Samples):
 class Starting(Samples):
     def assert_fails(self, says, name, *args):
         with self.subTest(name, args=args):
-            done = run(name, *args, input="x\n")
+            done = run(name, *args, input="x\n", cwd=self.folder)
             self.assertEqual(done.returncode, 1)
             self.assertRegex(done.stderr, rf"\A.*{says}.*\n\Z")
 
     def test_arguments_that_make_no_sense_get_the_usage(self):
         for name in ALL:
             usage = rf"usage: {name}\b"
-            if name in FOLDERS:
+            if name in ARGUMENTS:
                 self.assert_fails(usage, name)
             if not name.startswith("unix"):
                 for port in "http", "65536", "99999999999":
@@ -162,11 +171,10 @@ class Starting(Samples):
                     self.assert_fails(f"{where[0]}.*: Address already in use", name,
                                       *self.arguments(name), *where)
 
-    def test_a_file_that_is_not_there_is_named(self):
-        for name, arguments in FOLDERS.items():
-            if name != "upper_client":
-                missing = [self.folder / argument for argument in arguments[:-1]] + ["/no/such"]
-                self.assert_fails("/no/such", name, *missing, "127.0.0.1", 0)
+    def test_a_file_that_is_not_there_is_an_error(self):
+        for name in set(FILES).intersection(ALL):
+            arguments = [*ARGUMENTS[name][:-1], "/no/such"]
+            self.assert_fails("No such file or directory", name, *arguments, "127.0.0.1", 0)
 
 
 if __name__ == "__main__":
