@@ -70,6 +70,14 @@ def at_terminal(name, *args):
         yield terminal
 
 
+def make_certificate(folder):
+    """The files CERT and KEY, for localhost but for no address."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", folder / "KEY", "-out",
+                    folder / "CERT", "-subj", "/CN=test", "-addext", "subjectAltName=DNS:localhost"],
+                   check=True, capture_output=True)
+
+
 def reset(client):
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     client.close()

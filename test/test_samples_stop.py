@@ -12,16 +12,17 @@ import tempfile
 import time
 import unittest
 
-from sample import FOLDER, PATIENCE, connected, run, running
+from sample import FOLDER, PATIENCE, connected, make_certificate, run, running
 
 ALL = sorted(path.name for path in pathlib.Path(FOLDER).iterdir()
              if path.is_file() and path.suffix == "" and path.name != "quickstart")
 SLACK = 0.1 + 0.3  # seconds: what a stop may take, and what the machine may need besides
 # What comes before HOST and PORT. Files are in the folder where the samples run.
 ARGUMENTS = {"ftp_server": ["DIR", "USERS"], "http_server": ["DIR"], "members_only": ["127."],
-             "port_forwarder": ["127.0.0.1", "UPSTREAM"], "upload_client": ["USERS"],
+             "port_forwarder": ["127.0.0.1", "UPSTREAM"], "tls_client": ["CERT"],
+             "tls_echo_server": ["CERT", "KEY"], "upload_client": ["USERS"],
              "upload_server": ["DIR"], "upper_client": ["word"]}
-FILES = ("ftp_server", "http_server", "upload_client",
+FILES = ("ftp_server", "http_server", "tls_client", "tls_echo_server", "upload_client",
          "upload_server")
 HTTP = b" HTTP/1.1\r\nHost: x\r\n\r\n"
 FTP = b"USER user\r\nPASS pw\r\nEPSV\r\nSTOR new\r\n"
@@ -55,6 +56,7 @@ class Samples(unittest.TestCase):
         (cls.folder / "USERS").write_text("user:pw\n")
         with open(cls.folder / "DIR" / "large", "wb") as large:
             large.truncate(100_000_000)
+        make_certificate(cls.folder)
         cls.upstream = cls.enterClassContext(socket.create_server(("127.0.0.1", 0)))
 
     def arguments(self, name):
