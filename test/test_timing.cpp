@@ -59,6 +59,26 @@ TEST_CASE("a call ends at most 5 ms after its timeout", "[socket][settimeout][na
       kKinds, timeout, [](auto&) {}, [&](const Outcome& one) { return one.time <= timeout + 5ms; });
 }
 
+TEST_CASE("code that uses the descriptor itself may wait after timed calls", "[socket][fileno]") {
+  const FullListener full(Address("127.0.0.1", 0));
+  Pair pair = tcp_pair();
+  Socket sk;
+  sk.settimeout(1ms);
+  REQUIRE_THROWS_AS(sk.connect(full.name), TimeoutError);
+  pair.server.settimeout(1ms);
+  REQUIRE_THROWS_AS(pair.server.recv(1), TimeoutError);
+  pair.server.sendall("x");
+  const int fd = pair.server.fileno();
+  auto foreign = std::async(std::launch::async, [fd] {
+    char byte;
+    return ::recv(fd, &byte, 1, 0);
+  });
+  pause_for(20ms);  // Nothing tells that a thread has begun to wait.
+  pair.client.sendall("x");
+  REQUIRE(foreign.get() == 1);
+  REQUIRE_FALSE(nonblocking(sk));
+}
+
 TEST_CASE("a call that waits sleeps", "[socket][settimeout]") {
   const bool timed = GENERATE(true, false);
   std::vector<Running> all = all_running({timed ? Timeout(300ms) : Timeout()});

@@ -7,6 +7,9 @@
 // go on: no byte that arrived or was written is lost, except the part of a line or number that
 // std::getline or >> had already extracted (readline and read leave such a part unread). The
 // timeout is that of the Socket and limits each receive and each flush.
+//
+// Threads: a stream belongs to one thread, because reading sends what was written. For a thread
+// that reads and another that writes make two: auto in = sk.makefile("r"), out = sk.makefile("w");
 #pragma once
 
 #include <istream>
