@@ -1,6 +1,5 @@
-// Two people talk, without taking turns: Python's Thread that prints recv() beside
-// sendall(input()). sh samples/run.sh chat [HOST [PORT]]        (started first it waits for the
-// other one)
+// Two people talk without taking turns: Python's threads for recv() and for sendall(input()).
+// sh samples/run.sh chat [HOST [PORT]]        (The first one that is started waits for the other.)
 #include <chrono>
 #include <cstdlib>
 #include <iostream>

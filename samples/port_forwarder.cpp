@@ -1,5 +1,5 @@
-// Passes every connection on to another server, both ways at once: Python's select over two
-// sockets. sh samples/run.sh port_forwarder TO_HOST TO_PORT [HOST [PORT]]
+// Passes every connection on to another server, both ways at once: Python's select.poll.
+// sh samples/run.sh port_forwarder TO_HOST TO_PORT [HOST [PORT]]
 //
 // Limits: 200 clients at once; a connection on which nothing moves for a minute is closed.
 #include <poll.h>

@@ -10,8 +10,7 @@
 using namespace std::chrono_literals;
 using thinsock::Socket;
 
-// OpenSSL receives and sends by the Socket, whose timeout and CancelScopes so hold in SSL_read,
-// too.
+// OpenSSL receives and sends by the Socket, so its timeout and CancelScopes hold in SSL_read, too.
 Socket& socket_of(BIO* bio) { return *static_cast<Socket*>(::BIO_get_data(bio)); }
 BIO_METHOD* socket_method() {
   BIO_METHOD* method = ::BIO_meth_new(BIO_TYPE_SOURCE_SINK, "thinsock");

@@ -1,6 +1,5 @@
-// Sends back what clients send over TLS: Python's ThreadingTCPServer with
-// ssl.SSLContext.wrap_socket. sh samples/run.sh tls_echo_server CERTIFICATE KEY [HOST [PORT]] (two
-// files in PEM format)
+// Sends back what clients send over TLS: Python's ThreadingTCPServer with SSLContext.wrap_socket.
+// sh samples/run.sh tls_echo_server CERTIFICATE KEY [HOST [PORT]]      (two files in PEM format)
 //
 // Limits: 200 clients at once; 10 s for the handshake, then 30 s of silence.
 #include <openssl/err.h>
@@ -15,8 +14,7 @@
 using namespace std::chrono_literals;
 using thinsock::CancelScope, thinsock::Socket;
 
-// OpenSSL receives and sends by the Socket, whose timeout and CancelScopes so hold in SSL_read,
-// too.
+// OpenSSL receives and sends by the Socket, so its timeout and CancelScopes hold in SSL_read, too.
 Socket& socket_of(BIO* bio) { return *static_cast<Socket*>(::BIO_get_data(bio)); }
 BIO_METHOD* socket_method() {
   BIO_METHOD* method = ::BIO_meth_new(BIO_TYPE_SOURCE_SINK, "thinsock");
