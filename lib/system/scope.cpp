@@ -12,8 +12,8 @@ constinit thread_local Scope* current_scope = nullptr;
 
 namespace {
 
-// All scopes of a thread share a bell. Each scope has been entered after its thread's bell was
-// made, so no scope outlives the bell.
+// All scopes of a thread share a bell. It is made when a call has to wait, because the C library
+// allocates memory for its destructor, and a thread that only waits for its client needs none.
 Bell& bell_of_this_thread() noexcept {
   static thread_local Bell bell;
   return bell;
@@ -26,10 +26,10 @@ void part_in_child() noexcept {
 
 }  // namespace
 
-void Scope::enter(bool can_be_stopped) noexcept {
+void Scope::enter(bool stoppable) noexcept {
   static const int registered = ::pthread_atfork(nullptr, nullptr, part_in_child);
   (void)registered;
-  bell = can_be_stopped ? &bell_of_this_thread() : nullptr;
+  can_be_stopped = stoppable;
   stopped = false;
   outer = std::exchange(current_scope, this);
 }
@@ -63,12 +63,14 @@ Result interruption() noexcept {
   return end != INT64_MAX && now() >= end ? -ETIMEDOUT : 0;
 }
 
-Bell* bell_of_scopes() noexcept {
+const Bell* bell_of_scopes() noexcept {
   const Scope* scope = current_scope;
-  while (scope != nullptr && scope->bell == nullptr) scope = scope->outer;
+  while (scope != nullptr && !scope->can_be_stopped) scope = scope->outer;
   if (scope == nullptr) return nullptr;
-  scope->bell->open();
-  return scope->bell;
+  Bell& bell = bell_of_this_thread();
+  bell.open();
+  for (Scope* each = current_scope; each != nullptr; each = each->outer) each->bell = &bell;
+  return &bell;
 }
 
 }  // namespace thinsock

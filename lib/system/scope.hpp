@@ -18,15 +18,16 @@ struct Scope {
   const Socket* connection = nullptr;
   std::atomic<bool> stopped = false;
   Scope* outer = nullptr;
-  Bell* bell = nullptr;  // Its thread's; null if nobody can stop the scope.
+  bool can_be_stopped = false;
+  std::atomic<const Bell*> bell = nullptr;  // Its thread's; null before a call had to wait.
 
   /// From enter to leave the scope is one of the calling thread's. Scopes may leave in any order.
-  void enter(bool can_be_stopped) noexcept;
+  void enter(bool stoppable) noexcept;
   void leave() noexcept;
   /// Ends what is blocked. For any thread, and for signal handlers.
   void stop() noexcept {
     stopped = true;
-    bell->ring();
+    if (const Bell* rung = bell) rung->ring();
   }
 };
 
@@ -45,7 +46,7 @@ inline Result interrupted() noexcept { return current_scope == nullptr ? 0 : int
 
 /// What rings when a scope of this thread is stopped, open unless the system has no descriptor to
 /// give; null if none can be stopped. The caller has to look for interrupted() afterwards.
-Bell* bell_of_scopes() noexcept;
+const Bell* bell_of_scopes() noexcept;
 
 /// Keeps this thread's scopes from ending calls.
 class OutOfScope {
