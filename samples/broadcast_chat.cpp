@@ -1,5 +1,7 @@
 // Sends each client's lines to all clients: Python's ThreadingTCPServer whose handlers share state.
 // sh samples/run.sh broadcast_chat [HOST [PORT]]
+//
+// Limits: 200 members at once, lines of 1 KiB. Who does not read fast enough is disconnected.
 #include <chrono>
 #include <csignal>
 #include <iostream>
@@ -58,7 +60,7 @@ int main(int argc, char** argv) try {
 
   const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
   Room server({host, port}, thinsock::handler<Member>,
-              {.allow_reuse_address = true, .daemon_threads = true});
+              {.allow_reuse_address = true, .daemon_threads = true, .max_threads = 200});
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
 } catch (const std::logic_error&) {

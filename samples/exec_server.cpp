@@ -1,16 +1,22 @@
 // Runs command lines and streams their output back: Python's subprocess behind a socketserver.
 // sh samples/run.sh exec_server [HOST [PORT]]
+//
+// Limits: 100 clients at once, each of which may be silent for a minute; lines of 64 KiB. A command
+// is killed when it prints nothing for a minute, or its client leaves or reads nothing for a
+// minute.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <iostream>
 #include <thinsock/cancel.hpp>
 #include <thinsock/message.hpp>
 #include <thinsock/socketserver.hpp>
+using namespace std::chrono_literals;
 using thinsock::Descriptor;
 
 long check(long result) {
@@ -44,7 +50,7 @@ pid_t start(const std::string& line, const Pipe& out, const Pipe& err) {
 class Exec : public thinsock::StreamRequestHandler {
   void handle() override {
     wfile.exceptions(std::ios::goodbit);  // An exception would leave a command running.
-    for (std::string line; (line = rfile.readline(65536)).ends_with('\n');) run(line);
+    for (std::string line; wfile && (line = rfile.readline(65536)).ends_with('\n');) run(line);
   }
 
   void run(const std::string& line) {
@@ -57,8 +63,10 @@ class Exec : public thinsock::StreamRequestHandler {
                      {ended.fileno(), POLLIN, 0},
                      {request.fileno(), POLLRDHUP, 0}};
     while (ends[0].fd != -1 || ends[1].fd != -1 || ends[2].fd != -1) {
-      if (::poll(ends, 4, -1) == -1) continue;  // A signal arrived.
-      if (ends[3].revents != 0 || !wfile) {     // The client has left.
+      const int ready = ::poll(ends, 4, 60'000);
+      if (ready == -1) continue;                                   // A signal arrived.
+      if (ends[3].revents != 0) wfile.setstate(std::ios::badbit);  // The client has left.
+      if (ready == 0 || !wfile) {
         ::kill(-pid, SIGKILL);
         break;
       }
@@ -86,7 +94,10 @@ int main(int argc, char** argv) try {
 
   const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
   thinsock::ThreadingTCPServer server({host, port}, thinsock::handler<Exec>,
-                                      {.allow_reuse_address = true, .daemon_threads = true});
+                                      {.allow_reuse_address = true,
+                                       .idle_timeout = 60s,
+                                       .daemon_threads = true,
+                                       .max_threads = 100});
   std::cout << "listening on " << server.server_address << std::endl;
   std::cerr << "warning: anybody who connects runs commands as this user\n";
   server.serve_forever();

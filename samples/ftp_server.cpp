@@ -4,6 +4,9 @@
 // It implements RFC 959, 2389, 2428 (IPv6) and 3659 (MLSD, resuming). Files are transferred
 // unchanged, even with TYPE A, so SIZE gives the size on disk. Links that stay within DIR are
 // followed, but not listed.
+//
+// Limits: 200 clients at once. A client has 30 s and three attempts to log in, and 5 minutes for
+// each command and each piece of a file.
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
@@ -21,6 +24,7 @@
 #include <iostream>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <thinsock/cancel.hpp>
 #include <thinsock/message.hpp>
 #include <thinsock/socketserver.hpp>
@@ -32,6 +36,7 @@ using Reply = std::string;
 using Text = const std::string&;
 using Status = struct stat;
 
+constexpr auto kLoginTime = 30s;  // In all, or silent clients would keep others out.
 // The longest wait for a command, a reply, a data connection or a piece of a file.
 constexpr auto kPatience = 5min;
 constexpr std::size_t kPiece = 1 << 18, kLongestLine = 4096;  // In bytes.
@@ -122,10 +127,12 @@ class Ftp : public thinsock::StreamRequestHandler {
 
  private:
   void handle() override try {
+    login_.emplace(kLoginTime);
     request.setsockopt(SOL_SOCKET, SO_OOBINLINE, 1);  // Some clients send ABOR as urgent data.
     reply("220 Ready");
     for (std::string line; open_ && wfile && !(line = next_line()).empty();) reply(answer(line));
   } catch (const thinsock::TimeoutError&) {
+    login_.reset();
     reply("421 No command came in time");
   }
 
@@ -188,6 +195,7 @@ class Ftp : public thinsock::StreamRequestHandler {
   Reply pass(Text password) {
     if (user_.empty()) return "503 Send USER first";
     logged_in_ = site_.admits(std::exchange(user_, "") + ':' + password);
+    if (logged_in_) login_.reset();
     if (!logged_in_ && ++failures_ == 3) open_ = false;
     return logged_in_ ? "230 Welcome" : "530 The name or the password is wrong";
   }
@@ -405,6 +413,7 @@ class Ftp : public thinsock::StreamRequestHandler {
 
   const Site& site_;
   bool open_ = true, logged_in_ = false;
+  std::optional<CancelScope> login_;  // Lasts until the client has logged in.
   int failures_ = 0;
   std::string user_;
   path directory_ = "/", renamed_;

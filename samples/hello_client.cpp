@@ -2,7 +2,6 @@
 // sh samples/run.sh hello_client [HOST [PORT]]
 #include <chrono>
 #include <iostream>
-#include <string>
 #include <thinsock/socket.hpp>
 using namespace std::chrono_literals;
 

@@ -1,9 +1,10 @@
 // Answers one message of each client: Python's bind, listen, accept, recv, sendall.
 // sh samples/run.sh hello_server [HOST [PORT]]
+//
+// Limits: one client at a time, for 5 s to send and 5 s to receive.
 #include <chrono>
 #include <csignal>
 #include <iostream>
-#include <string>
 #include <thinsock/cancel.hpp>
 #include <thinsock/socket.hpp>
 using namespace std::chrono_literals;

@@ -1,5 +1,8 @@
 // Serves the files in a directory over HTTP/1.1: python -m http.server, with range requests.
 // sh samples/run.sh http_server DIR [HOST [PORT]]
+//
+// Limits: 100 clients at once. A client has 5 s for the head of a request, of at most 16 KiB, and
+// 10 s to begin it or to receive 256 KiB.
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>

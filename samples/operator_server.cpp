@@ -1,7 +1,10 @@
 // One operator answers many clients at one keyboard: Python's input() in a threading handler.
 // sh samples/run.sh operator_server [HOST [PORT]]
+//
+// Limits: 100 clients at once, each of which may be silent for a minute.
 #include <poll.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <iostream>
@@ -9,6 +12,7 @@
 #include <string>
 #include <thinsock/cancel.hpp>
 #include <thinsock/socketserver.hpp>
+using namespace std::chrono_literals;
 
 std::mutex keyboard;  // Locked while the operator answers a client.
 
@@ -40,7 +44,10 @@ int main(int argc, char** argv) try {
   std::setvbuf(stdin, nullptr, _IONBF, 0);  // poll(2) does not see lines that were read ahead.
   const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
   thinsock::ThreadingTCPServer server({host, port}, thinsock::handler<Operator>,
-                                      {.allow_reuse_address = true, .daemon_threads = true});
+                                      {.allow_reuse_address = true,
+                                       .idle_timeout = 60s,
+                                       .daemon_threads = true,
+                                       .max_threads = 100});
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
 } catch (const std::logic_error&) {

@@ -1,5 +1,7 @@
 // Answers each datagram in upper case: MyUDPHandler of Python's socketserver documentation.
 // sh samples/run.sh udp_upper_server [HOST [PORT]]
+//
+// Limits: none are needed, as a datagram is answered at once by one that is not longer.
 #include <algorithm>
 #include <cctype>
 #include <csignal>

@@ -1,9 +1,13 @@
 // Sends back what its clients on this machine send: Python's ThreadingUnixStreamServer.
 // sh samples/run.sh unix_echo_server [PATH]
+//
+// Limits: 200 clients at once, each of which may be silent for a minute.
+#include <chrono>
 #include <csignal>
 #include <iostream>
 #include <thinsock/cancel.hpp>
 #include <thinsock/socketserver.hpp>
+using namespace std::chrono_literals;
 
 struct Echo : thinsock::BaseRequestHandler {
   void handle() override {
@@ -16,7 +20,10 @@ int main(int argc, char** argv) try {
 
   const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
   thinsock::ThreadingUnixStreamServer server(path, thinsock::handler<Echo>,
-                                             {.replace_stale_path = true, .daemon_threads = true});
+                                             {.replace_stale_path = true,
+                                              .idle_timeout = 60s,
+                                              .daemon_threads = true,
+                                              .max_threads = 200});
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
 } catch (const std::logic_error&) {

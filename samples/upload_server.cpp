@@ -1,5 +1,8 @@
 // Receives files and resumes broken uploads: the tutorials' post|name|size.
 // sh samples/run.sh upload_server DIR [HOST [PORT]]
+//
+// Limits: 100 clients at once, files below 1 GB. A client may be silent for 30 s, and has 30 s for
+// each piece of 64 KiB.
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -59,6 +62,7 @@ class Upload : public thinsock::StreamRequestHandler {
     long have = check(::lseek(file.fileno(), 0, SEEK_END));
     wfile << "have|" << have << std::endl;
     for (char piece[65536]; have < size && rfile;) {
+      const thinsock::CancelScope patience(30s);
       const long more = rfile.read(piece, std::min<long>(sizeof piece, size - have)).gcount();
       if (check(::write(file.fileno(), piece, static_cast<std::size_t>(more))) < more) fail(ENOSPC);
       have += more;
@@ -77,9 +81,11 @@ int main(int argc, char** argv) try {
   const int port = argc > 3 ? std::stoi(argv[3]) : 8888;
 
   const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
-  thinsock::ThreadingTCPServer server(
-      {host, port}, thinsock::handler<Upload>,
-      {.allow_reuse_address = true, .idle_timeout = 30s, .daemon_threads = true});
+  thinsock::ThreadingTCPServer server({host, port}, thinsock::handler<Upload>,
+                                      {.allow_reuse_address = true,
+                                       .idle_timeout = 30s,
+                                       .daemon_threads = true,
+                                       .max_threads = 100});
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
 } catch (const std::logic_error&) {

@@ -1,5 +1,7 @@
 // Answers each client's message in upper case: MyTCPHandler of Python's socketserver documentation.
 // sh samples/run.sh upper_server [HOST [PORT]]
+//
+// Limits: one client at a time, for 30 s to send and 30 s to receive.
 #include <algorithm>
 #include <cctype>
 #include <chrono>

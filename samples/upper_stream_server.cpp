@@ -1,5 +1,7 @@
 // Answers each line in upper case: MyTCPHandler over a StreamRequestHandler, read like a file.
 // sh samples/run.sh upper_stream_server [HOST [PORT]]
+//
+// Limits: one client at a time, which may be silent for 30 s and has a minute in all.
 #include <algorithm>
 #include <cctype>
 #include <chrono>
@@ -24,8 +26,9 @@ int main(int argc, char** argv) try {
   const int port = argc > 2 ? std::stoi(argv[2]) : 8888;
 
   const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
-  thinsock::TCPServer server({host, port}, thinsock::handler<MyTCPHandler>,
-                             {.allow_reuse_address = true, .idle_timeout = 30s});
+  thinsock::TCPServer server(
+      {host, port}, thinsock::handler<MyTCPHandler>,
+      {.allow_reuse_address = true, .idle_timeout = 30s, .request_timeout = 60s});
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
 } catch (const std::logic_error&) {

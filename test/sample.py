@@ -2,11 +2,14 @@
 
 import contextlib
 import os
+import pathlib
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+import unittest
 
 import pexpect
 
@@ -15,6 +18,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FOLDER = os.path.abspath(sys.argv.pop(1))  # Where the programs are.
 PATIENCE = 20  # seconds until a peer counts as hung
+ALL = sorted(path.name for path in pathlib.Path(FOLDER).iterdir()
+             if path.is_file() and path.suffix == "" and path.name != "quickstart")
+SERVERS = [name for name in ALL
+           if name.endswith("_server") or name in ("broadcast_chat", "members_only", "port_forwarder")]
+# What comes before HOST and PORT. Files are in the folder where the samples run.
+ARGUMENTS = {"ftp_server": ["DIR", "USERS"], "http_server": ["DIR"], "members_only": ["127."],
+             "port_forwarder": ["127.0.0.1", "UPSTREAM"], "tls_client": ["CERT"],
+             "tls_echo_server": ["CERT", "KEY"], "upload_client": ["USERS"],
+             "upload_server": ["DIR"], "upper_client": ["word"]}
+FILES = ("ftp_server", "http_server", "tls_client", "tls_echo_server", "upload_client",
+         "upload_server")
 
 
 def run(name, *args, **options):
@@ -121,3 +135,30 @@ def python_server(serve, family=socket.AF_INET, address=("127.0.0.1", 0)):
             yield listener.getsockname()
         finally:
             thread.join()
+
+
+class InFolder(unittest.TestCase):
+    """Runs any sample, in a folder with the files that some of them need."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        (cls.folder / "DIR").mkdir()
+        (cls.folder / "USERS").write_text("user:pw\n")
+        with open(cls.folder / "DIR" / "large", "wb") as large:
+            large.truncate(100_000_000)
+        if "tls_client" in ALL:
+            make_certificate(cls.folder)
+        cls.upstream = cls.enterClassContext(socket.create_server(("127.0.0.1", 0),
+                                                                   backlog=1000))
+
+    def arguments(self, name):
+        port = str(self.upstream.getsockname()[1])
+        return [argument.replace("UPSTREAM", port) for argument in ARGUMENTS.get(name, [])]
+
+    def where(self, name, port):
+        return [self.folder / "socket"] if name.startswith("unix") else ["127.0.0.1", str(port)]
+
+    def serving(self, name, **options):
+        return running(name, *self.arguments(name), where=self.where(name, 0), cwd=self.folder,
+                       stdin=subprocess.PIPE, **{"stderr": subprocess.DEVNULL, **options})

@@ -6,24 +6,13 @@ import itertools
 import pathlib
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
-from sample import FOLDER, PATIENCE, connected, make_certificate, run, running
+from sample import ALL, ARGUMENTS, FILES, PATIENCE, SERVERS, InFolder, connected, run
 
-ALL = sorted(path.name for path in pathlib.Path(FOLDER).iterdir()
-             if path.is_file() and path.suffix == "" and path.name != "quickstart")
 SLACK = 0.1 + 0.3  # seconds: what a stop may take, and what the machine may need besides
-# What comes before HOST and PORT. Files are in the folder where the samples run.
-ARGUMENTS = {"ftp_server": ["DIR", "USERS"], "http_server": ["DIR"], "members_only": ["127."],
-             "port_forwarder": ["127.0.0.1", "UPSTREAM"], "tls_client": ["CERT"],
-             "tls_echo_server": ["CERT", "KEY"], "upload_client": ["USERS"],
-             "upload_server": ["DIR"], "upper_client": ["word"]}
-FILES = ("ftp_server", "http_server", "tls_client", "tls_echo_server", "upload_client",
-         "upload_server")
 HTTP = b" HTTP/1.1\r\nHost: x\r\n\r\n"
 FTP = b"USER user\r\nPASS pw\r\nEPSV\r\nSTOR new\r\n"
 
@@ -45,33 +34,9 @@ BUSY = {
     "upper_stream_server": (b"x\n", b"X\n", b"x"),
 }
 GRACE = {"http_server": 1}  # seconds for what is under way
-SERVERS = [name for name in ALL if name.endswith("_server") or name in BUSY]
 
 
-class Samples(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
-        (cls.folder / "DIR").mkdir()
-        (cls.folder / "USERS").write_text("user:pw\n")
-        with open(cls.folder / "DIR" / "large", "wb") as large:
-            large.truncate(100_000_000)
-        make_certificate(cls.folder)
-        cls.upstream = cls.enterClassContext(socket.create_server(("127.0.0.1", 0)))
-
-    def arguments(self, name):
-        port = str(self.upstream.getsockname()[1])
-        return [argument.replace("UPSTREAM", port) for argument in ARGUMENTS.get(name, [])]
-
-    def where(self, name, port):
-        return [self.folder / "socket"] if name.startswith("unix") else ["127.0.0.1", str(port)]
-
-
-class Ending(Samples):
-    def serving(self, name, **options):
-        return running(name, *self.arguments(name), where=self.where(name, 0), cwd=self.folder,
-                       stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, **options)
-
+class Ending(InFolder):
     @contextlib.contextmanager
     def in_state(self, state, server, name):
         """The client of a server that is idle, or has a silent client, or a handler at work."""
@@ -134,7 +99,7 @@ class Ending(Samples):
         return int(status.partition("SigCgt:")[2].split()[0], 16) >> number - 1 & 1
 
 
-class Starting(Samples):
+class Starting(InFolder):
     def assert_fails(self, says, name, *args):
         with self.subTest(name, args=args):
             done = run(name, *args, input="x\n", cwd=self.folder)
