@@ -143,7 +143,9 @@ class Ftp : public thinsock::StreamRequestHandler {
 
   std::string next_line() {
     const CancelScope patience(kPatience);
+    set_idle();  // Ctrl-C may end it now.
     if (queue_.empty()) queue_.push_back(rfile.readline(kLongestLine));
+    set_idle(false);
     const std::string line = queue_.front();
     queue_.pop_front();
     return line;
@@ -432,7 +434,7 @@ int main(int argc, char** argv) try {
   const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
   thinsock::ThreadingTCPServer server(
       {host, port}, thinsock::handler<Ftp>(std::cref(site)),
-      {.allow_reuse_address = true, .daemon_threads = true, .max_threads = 200});
+      {.allow_reuse_address = true, .shutdown_timeout = 1s, .max_threads = 200});
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
 } catch (const std::logic_error&) {

@@ -63,7 +63,7 @@ int main(int argc, char** argv) try {
   const thinsock::CancelScope ctrl_c({SIGINT, SIGTERM});
   thinsock::ThreadingTCPServer server(
       {host, port}, thinsock::handler<Forward>(std::string(argv[1]), std::stoi(argv[2])),
-      {.allow_reuse_address = true, .daemon_threads = true, .max_threads = 200});
+      {.allow_reuse_address = true, .shutdown_timeout = 1s, .max_threads = 200});
   std::cout << "listening on " << server.server_address << std::endl;
   server.serve_forever();
 } catch (const std::logic_error&) {

@@ -57,7 +57,9 @@ int main(int argc, char** argv) try {
   const char* host = argc > 2 ? argv[2] : "127.0.0.1";
   const int port = argc > 3 ? std::stoi(argv[3]) : 8888;
 
-  SSL_CTX* context = ::SSL_CTX_new(::TLS_client_method());
+  const std::unique_ptr<SSL_CTX, decltype(&::SSL_CTX_free)> owned(
+      ::SSL_CTX_new(::TLS_client_method()), ::SSL_CTX_free);
+  SSL_CTX* context = owned.get();
   check(::SSL_CTX_load_verify_file(context, argv[1]));
   ::SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
   Socket sk = thinsock::create_connection({host, port}, 5s);

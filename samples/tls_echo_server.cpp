@@ -82,7 +82,9 @@ int main(int argc, char** argv) try {
   const char* host = argc > 3 ? argv[3] : "127.0.0.1";
   const int port = argc > 4 ? std::stoi(argv[4]) : 8888;
 
-  SSL_CTX* context = ::SSL_CTX_new(::TLS_server_method());
+  const std::unique_ptr<SSL_CTX, decltype(&::SSL_CTX_free)> owned(
+      ::SSL_CTX_new(::TLS_server_method()), ::SSL_CTX_free);
+  SSL_CTX* context = owned.get();
   check(::SSL_CTX_use_certificate_chain_file(context, argv[1]));
   check(::SSL_CTX_use_PrivateKey_file(context, argv[2], SSL_FILETYPE_PEM));
   const CancelScope ctrl_c({SIGINT, SIGTERM});

@@ -149,8 +149,16 @@ class InFolder(unittest.TestCase):
             large.truncate(100_000_000)
         if "tls_client" in ALL:
             make_certificate(cls.folder)
-        cls.upstream = cls.enterClassContext(socket.create_server(("127.0.0.1", 0),
-                                                                   backlog=1000))
+        cls.upstream = socket.create_server(("127.0.0.1", 0), backlog=1000)
+        threading.Thread(target=cls.greet).start()
+        cls.addClassCleanup(cls.upstream.shutdown, socket.SHUT_RDWR)
+
+    @classmethod
+    def greet(cls):
+        """The server that others forward to: sends a byte, and says no more."""
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError), cls.upstream:
+            while True:
+                stack.enter_context(cls.upstream.accept()[0]).sendall(b"x")
 
     def arguments(self, name):
         port = str(self.upstream.getsockname()[1])
