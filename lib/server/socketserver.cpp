@@ -29,12 +29,6 @@ bool concerns_one_client(const std::error_code& error) {
           std::ranges::find(codes, error.value()) != std::end(codes));
 }
 
-// Closes the connection that a hook has left open.
-struct Closing {
-  Request& request;
-  ~Closing() { Socket(std::move(request.socket)); }
-};
-
 // How long the server leaves the listener alone after a failure.
 constexpr milliseconds kPause(10);
 
@@ -163,6 +157,7 @@ void BaseServer::wind_up(bool closing) noexcept {
   State& state = *state_;
   const OutOfScope out_of_scope;
   const bool shared = socket_type() == SOCK_DGRAM;
+  state.threads.leave_listener();
   if (closing && !shared) close_socket();
   state.cut_off += state.threads.finish(options.shutdown_timeout);
   state.cut_off += state.children.finish(options.shutdown_timeout);

@@ -50,6 +50,10 @@ void RequestThreads::serve(Timeout poll_interval) {
   {
     const Taking taking(*this);
     for (std::unique_lock lock(mutex_); goes_on(); lock.lock()) {
+      try {
+        if (at_door_ == 0 && !full_) create();
+      } catch (const Error&) {  // The next thread to end its request will wait at the door.
+      }
       lock.unlock();
       Deadline tick(poll_interval);
       const Result woken = wait(server_.state_->bell.fileno(), POLLIN, tick);
@@ -58,6 +62,7 @@ void RequestThreads::serve(Timeout poll_interval) {
       server_.run_service_actions();
     }
   }
+  const std::lock_guard lock(mutex_);
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
@@ -80,7 +85,7 @@ bool RequestThreads::may_take() const noexcept { return room() || server_.option
 
 bool RequestThreads::has_room() noexcept {
   const std::lock_guard lock(mutex_);
-  shut_ = !may_take();
+  full_ = !may_take();
   return room();
 }
 
@@ -137,7 +142,7 @@ void RequestThreads::work() noexcept {
     lock.lock();
     ++at_door_;
     if (--under_way_ == 0) changed_.notify_all();
-    if (std::exchange(shut_, false)) open_door();
+    if (std::exchange(full_, false)) open_door();
   }
   leave(worker, lock);
 }
@@ -190,16 +195,14 @@ bool RequestThreads::take(Job& job, bool readable) noexcept {
   return job.accepted;
 }
 
-// Opens the door unless there are as many requests as may be, and sees to it that a thread waits.
+// Opens the door unless max_threads requests are under way. If no thread waits there, serve()
+// starts one: a thread that starts another has to allocate, which costs each idle connection
+// memory.
 void RequestThreads::let_next_through() noexcept {
-  shut_ = !may_take();
-  if (shut_) return;
+  full_ = !may_take();
+  if (full_) return;
   open_door();
-  if (at_door_ > 0) return;
-  try {
-    create();
-  } catch (const Error&) {  // Then the next thread that has ended its request comes to the door.
-  }
+  if (at_door_ == 0) server_.state_->bell.ring();
 }
 
 void RequestThreads::open_door() noexcept {
@@ -261,6 +264,11 @@ std::size_t RequestThreads::finish(Timeout grace) {
   lock.unlock();
   if (last) ::pthread_join(*last, nullptr);
   return cut_off;
+}
+
+void RequestThreads::leave_listener() noexcept {
+  const std::lock_guard lock(mutex_);
+  full_ = false;
 }
 
 bool RequestThreads::unwaited() noexcept {

@@ -32,7 +32,7 @@ class RequestThreads {
 
   /// Returns when the server is to stop and no thread takes requests any more.
   void serve(Timeout poll_interval);
-  /// Whether one more request may be under way. If not, the thread that ends one opens the door.
+  /// Whether one more request may be under way. If not, the next thread to end one opens the door.
   bool has_room() noexcept;
   /// Has a request answered: by the calling thread, if it is the one that takes it, or by a new
   /// one.
@@ -40,6 +40,8 @@ class RequestThreads {
   /// Waits until no thread is left. Requests that go on longer than the grace are cut off: returns
   /// how many.
   std::size_t finish(Timeout grace);
+  /// Keeps threads from opening the door for a listener that is about to be closed.
+  void leave_listener() noexcept;
   /// Whether requests were handed over to threads and not waited for since.
   bool unwaited() noexcept;
 
@@ -66,7 +68,7 @@ class RequestThreads {
   std::mutex mutex_;        // All that follows.
   std::condition_variable changed_;
   bool taking_ = false;  // Threads wait at the door.
-  bool shut_ = false;    // The door is shut for want of room.
+  bool full_ = false;    // max_threads requests are under way, and the door is shut.
   bool unwaited_ = false;
   std::size_t at_door_ = 0;        // Threads that wait there, or are on the way.
   std::size_t under_way_ = 0;      // Requests.
