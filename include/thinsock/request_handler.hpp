@@ -57,12 +57,12 @@ class RequestContext {
   /// that leaves from the address the request was sent to.
   void reply(ConstBuffer data) const;
 
-  /// Tells that the handler has nothing under way and waits for the client's next wish, as between
-  /// the requests of a kept-alive connection. When the server is told to end, it cuts such a
-  /// connection off at once, and the others at the end of shutdown_timeout.
+  /// Marks the connection as idle: the handler only waits for the client's next request. A server
+  /// that ends cuts idle connections off immediately, and the others after shutdown_timeout. Has no
+  /// effect in a forked child, as stop_token() has none.
   void set_idle(bool idle = true) const noexcept;
-  /// Is stopped when the server cuts requests off, for a handler that waits for something else than
-  /// a socket: those calls end by themselves, with std::errc::operation_canceled.
+  /// Stopped when the server cuts requests off: for waits on something other than a Socket. Calls
+  /// on Sockets then fail by themselves with std::errc::operation_canceled.
   std::stop_token stop_token() const noexcept;
 
  protected:

@@ -15,17 +15,16 @@
 //     shutdown_request, close_request
 //   service_actions
 //
-// Lifetime: no request outlives the serve_forever that took it. Once that has returned, and its
-// thread is joined, nothing runs in the server any more, so it and whatever is derived from it may
-// be destroyed; until then not. handle_request of a threading server does not wait: there
-// server_close() has to be called before a derived class's members go, and if that is forgotten the
-// program is ended with a message, always, and not now and then by a race. A server that nobody
-// derived from closes itself.
+// Lifetime: no request outlives the serve_forever that took it. Destroy a server, or an object of a
+// derived class, only after serve_forever has returned and its thread is joined. handle_request of
+// a threading server does not wait for its requests: call server_close() in the destructor of a
+// derived class, or the program ends with a message. A server that is not derived from closes
+// itself.
 //
-// Threads: one call of serve_forever or handle_request at a time. With threads, each takes the next
-// request itself, so hooks do not always run in serve_forever's own thread; those of handle_request
-// run in the thread that calls it. shutdown(), request_shutdown() and server_close() may be
-// called from any, also from handlers and hooks.
+// Threads: one serve_forever or handle_request at a time. In a threading server the workers take
+// the requests, so hooks may run in any of them; those of handle_request run in its caller's
+// thread. shutdown(), request_shutdown() and server_close() may be called from any thread, handler
+// or hook.
 #pragma once
 
 #include <sys/types.h>
@@ -44,22 +43,22 @@ namespace thinsock {
 
 class BoundPath;
 
-/// Python's class variables, and more. The last argument of every server:
-/// {.allow_reuse_address = true, .max_threads = 64}, in this order.
+/// Python's class variables, and more: the last argument of every server, in this order,
+/// {.allow_reuse_address = true, .max_threads = 64}.
 struct ServerOptions {
-  int address_family = AF_UNSPEC;    ///< The address decides; a name prefers IPv4.
-  bool bind_and_activate = true;     ///< Else call server_bind() and server_activate().
+  int address_family = AF_UNSPEC;    ///< AF_UNSPEC: the address decides; a name prefers IPv4.
+  bool bind_and_activate = true;     ///< If false, call server_bind() and server_activate().
   bool allow_reuse_address = false;  ///< Bind even while old connections are in TIME_WAIT.
   bool allow_reuse_port = false;     ///< SO_REUSEPORT; ignored for a path.
   bool dualstack_ipv6 = false;       ///< IPv6 only: IPv4 clients too, as ::ffff:a.b.c.d.
-  /// Unix: remove a path first whose socket no process has open any more.
+  /// Unix: first remove a path whose socket no process has open.
   bool replace_stale_path = false;
-  int request_queue_size = SOMAXCONN;   ///< Connections that may wait to be accepted.
+  int request_queue_size = SOMAXCONN;   ///< The backlog of listen(2).
   std::size_t max_packet_size = 65535;  ///< Bytes of a datagram; see Request::truncated.
 
   Timeout timeout = std::nullopt;          ///< How long handle_request waits for a request.
-  Timeout idle_timeout = std::nullopt;     ///< A connection's own, for each call: one may drip on.
-  Timeout request_timeout = std::nullopt;  ///< For all calls of a handler together, also the last.
+  Timeout idle_timeout = std::nullopt;     ///< For each call on a connection.
+  Timeout request_timeout = std::nullopt;  ///< One budget for all calls of a handler.
   /// How long requests may go on once serve_forever or server_close() ends them; idle ones
   /// (RequestContext::set_idle) end at once. Then they are cut off: children are killed; of
   /// handlers in threads the connection is shut down, every call of theirs that blocks, on whatever
@@ -68,13 +67,13 @@ struct ServerOptions {
   /// mix-in answers in its loop: server_close() of another thread cuts that off, a CancelScope
   /// around serve_forever does so without any grace, and request_shutdown() if this is zero.
   Timeout shutdown_timeout = std::nullopt;
-  bool daemon_threads = false;  ///< No such grace for threads, as if it were zero.
-  bool block_on_close = true;   ///< Else children are left to themselves in the end.
+  bool daemon_threads = false;  ///< Threads get no grace, as if shutdown_timeout were zero.
+  bool block_on_close = true;   ///< If false, children are not waited for at the end.
 
-  /// How many requests may be under way, 0: any number. Clients beyond wait to be accepted.
+  /// Requests under way at once; 0 is no limit. Further clients wait in the backlog.
   std::size_t max_threads = 0;
   std::size_t max_children = 40;
-  bool refuse_at_limit = false;  ///< Clients beyond are accepted, for handle_overload to refuse.
+  bool refuse_at_limit = false;  ///< Further clients are accepted and passed to handle_overload.
   std::size_t thread_stack_size = 0;  ///< In bytes, at least 64 KiB; 0: the system's default.
 };
 
@@ -87,15 +86,16 @@ class BaseServer {
 
   // For the caller.
 
-  /// Until shutdown, or the end of the thread's CancelScope; then waits for the requests under way.
-  /// Wakes up for nothing but requests, unless service_actions is wanted every poll_interval.
-  /// Returns at once if the server was closed; EBUSY if another thread serves.
+  /// Serves until shutdown() or a stop of the thread's CancelScope, then waits for the requests
+  /// under way. Wakes only for requests, and every poll_interval for service_actions if one is
+  /// given. Returns immediately if the server was closed; throws Error (EBUSY) if another thread
+  /// serves.
   void serve_forever(Timeout poll_interval = std::nullopt);
-  /// One request, or handle_timeout after the timeout: options.timeout or the socket's own, the
-  /// shorter. Ends without either if shut down.
+  /// Handles one request, or calls handle_timeout after the shorter of options.timeout and the
+  /// socket's own timeout. A shutdown ends it without either.
   void handle_request();
-  /// Ends serve_forever, or the first one if none has begun, and returns when it accepts no more;
-  /// at once from its own hooks. Of no effect on one that has ended.
+  /// Ends serve_forever, or the first one if none has run yet, and returns once no request is taken
+  /// any more; in a hook, immediately. Has no effect after serve_forever has ended.
   void shutdown();
   /// The same without waiting. May be called by signal handlers.
   void request_shutdown() noexcept;
@@ -109,8 +109,8 @@ class BaseServer {
   const ServerOptions options;
   Address server_address;  ///< With the real port once it is bound.
 
-  // May be overridden. What they throw goes to handle_error. What that throws leaves serve_forever,
-  // or is printed if it was in a thread or child.
+  // May be overridden. Their exceptions go to handle_error. What handle_error throws leaves
+  // serve_forever, or is printed if a thread or child threw it.
 
   virtual bool verify_request(Request& request, const Address& client_address);
   virtual void process_request(Request& request, const Address& client_address);
@@ -119,14 +119,14 @@ class BaseServer {
   virtual void close_request(Request& request);
   /// Called while the exception is being handled (std::current_exception). Prints it on one line to
   /// standard error, but not that a client has gone (ECONNRESET, EPIPE, ENOTCONN) or that its
-  /// request was cut off (ECANCELED). Failures to accept are told here too, once, with an empty
-  /// address.
+  /// request was cut off (ECANCELED). Failures to accept are reported here too, once, with an
+  /// empty address.
   virtual void handle_error(Request& request, const Address& client_address);
   virtual void handle_timeout() {}
-  /// Refuses a client: at the limit, if options.refuse_at_limit. It may be told so,
-  /// request.socket.sendall(…), and is closed after this.
+  /// Called for a client over the limit if options.refuse_at_limit. May send it a refusal
+  /// (request.socket.sendall); the connection is closed afterwards.
   virtual void handle_overload(Request&, const Address&) {}
-  /// After every request of serve_forever, and every poll_interval.
+  /// Called after every request of serve_forever, and every poll_interval.
   virtual void service_actions() {}
 
   // For derived classes.
@@ -136,9 +136,9 @@ class BaseServer {
   virtual std::pair<Request, Address> get_request() = 0;
 
  protected:
-  /// For the destructor of a class that others may derive from, which calls it first and names its
-  /// class: close_in_destructor(typeid(My)). Closes the server; or ends the program with a message
-  /// if the object was of a derived class, whose members are gone, while requests may still run.
+  /// Call this first in the destructor of a class that others may derive from, with that class:
+  /// close_in_destructor(typeid(My)). Closes the server; if a derived object is destroyed while
+  /// requests may still run, ends the program with a message.
   void close_in_destructor(const std::type_info& destroyed) noexcept;
   virtual void close_socket() noexcept {}
   void start_thread(Request& request, const Address& client_address);
@@ -158,7 +158,7 @@ class BaseServer {
   virtual Timeout own_timeout() const noexcept { return std::nullopt; }
   virtual void forget_in_child() noexcept {}
   void take_requests(Timeout poll_interval);
-  Event wait(Timeout timeout);
+  Event next_event(Timeout timeout);
   bool has_room() noexcept;
   bool handle_one(Request& request, Address& client_address);
   bool next_request(Request& request, Address& client_address);
@@ -167,15 +167,15 @@ class BaseServer {
   bool finish_or_report(Request& request, const Address& client_address) noexcept;
   void shutdown_or_report(Request& request, const Address& client_address) noexcept;
   void report(Request& request, const Address& client_address) noexcept;
-  void wind_up(bool closing) noexcept;
+  void drain(bool closing) noexcept;
 
   const RequestHandler handler_;
   std::unique_ptr<State> state_;
 };
 
-/// Binds and listens in the constructor, so that clients may connect as soon as there is an object.
-/// A constructor calls its own class's hooks: who overrides server_bind or server_activate passes
-/// bind_and_activate = false and calls both in his own.
+/// Binds and listens in the constructor, so clients may connect once the object exists. A
+/// constructor cannot call overrides: a class that overrides server_bind or server_activate passes
+/// bind_and_activate = false and calls both in its own constructor.
 class TCPServer : public BaseServer {
  public:
   TCPServer(AddressLike address, RequestHandler handler, const ServerOptions& options = {});
@@ -185,7 +185,7 @@ class TCPServer : public BaseServer {
   int address_family() const noexcept { return socket.family(); }
   int socket_type() const noexcept override { return socket.type(); }
 
-  Socket socket;  ///< Non-blocking once activated; serve_forever does the waiting.
+  Socket socket;  ///< A listener is non-blocking once activated; serve_forever waits.
 
   void server_bind() override;
   void server_activate() override;
@@ -224,9 +224,8 @@ class UDPServer : public TCPServer {
   bool tells_destination_ = false;
 };
 
-/// The path is removed when the last process that has the server's socket open closes it, if the
-/// path still leads to that socket. Meanwhile its directory is locked, flock(2), at most waiting a
-/// second for the lock.
+/// The last process that has the server's socket open removes the path, if it still leads to that
+/// socket. Meanwhile it locks the directory (flock(2)), waiting at most a second for the lock.
 class UnixStreamServer : public TCPServer {
  public:
   UnixStreamServer(AddressLike path, RequestHandler handler, const ServerOptions& options = {});
@@ -239,9 +238,9 @@ class UnixDatagramServer : public UDPServer {
   ~UnixDatagramServer() override;
 };
 
-/// A thread for each request, from finish_request on. While requests are answered, other threads
-/// wait for the next one, one at a time calls the hooks, and threads that are not needed end after
-/// some seconds. serve_forever throws if the system has no thread to begin with.
+/// Answers each request in a thread, from finish_request on. Idle threads wait for the next
+/// request; one at a time calls the hooks, and spare ones end after 5 s. serve_forever throws if it
+/// cannot start its first thread.
 template <class Server>
 class ThreadingMixIn : public Server {
  public:
@@ -256,9 +255,9 @@ class ThreadingMixIn : public Server {
   bool has_threads() const noexcept override { return true; }
 };
 
-/// A process for each request, from finish_request on, which ends with _exit. The buffers of
-/// std::cout, std::clog and stdout are written before the fork and at its end. fork(2) copies the
-/// calling thread only: start such a server before there are others.
+/// Answers each request in a child process, from finish_request on, which ends with _exit.
+/// std::cout, std::clog and stdout are flushed before the fork and at the child's end. fork(2)
+/// copies only the calling thread: start such a server before other threads.
 template <class Server>
 class ForkingMixIn : public Server {
  public:
@@ -268,7 +267,7 @@ class ForkingMixIn : public Server {
   void process_request(Request& request, const Address& client_address) override {
     this->start_child(request, client_address);
   }
-  /// At most max_children; those that ended have been waited for.
+  /// The process ids of children that have not been reaped yet.
   std::vector<pid_t> active_children() const { return this->children(); }
 };
 

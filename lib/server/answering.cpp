@@ -7,23 +7,25 @@
 
 namespace thinsock {
 
-// No other scope has a connection.
+// Only an Answering has a connection.
 Answering* Answering::of_this_thread() noexcept {
   Scope* scope = current_scope;
   while (scope != nullptr && scope->connection == nullptr) scope = scope->outer;
   return static_cast<Answering*>(scope);
 }
 
-void Answering::begin(const Request& request, const Address& client) noexcept {
+bool Answering::begin(const Request& request, const Address& client,
+                      const std::atomic<Ends>& when) noexcept {
   const std::lock_guard lock(mutex_);
   active_ = true;
   idle_ = false;
-  ends_ = Ends::when_answered;
+  ends_ = when;
   fd_ = request.socket.fileno();
   client_ = &client;
   cookie_ = fd_ != -1 && client.family() == AF_UNIX ? cookie_of(fd_) : 0;
   connection = &request.socket;
   enter(true);
+  return end_if_due();
 }
 
 void Answering::end() noexcept {
@@ -58,7 +60,8 @@ bool Answering::end_if_due() noexcept {
   return !idle_;
 }
 
-// The handler may have closed the connection, and then the descriptor's number may be another's.
+// The handler may have closed fd_ and its number may be in use again, so the peer is compared
+// first.
 void Answering::cut() noexcept {
   Address peer;
   if (fd_ != -1 && name_into(peer, ::getpeername, fd_) == 0 && peer == *client_ &&

@@ -1,4 +1,4 @@
-// A request that is being answered, and what may have to end it.
+// The request that a thread answers, and how another thread ends it.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,8 @@
 
 namespace thinsock {
 
-/// A scope for the calls of a thread's handler. Another thread cuts the request off by stopping the
-/// scope and shutting the connection down, which wakes whoever is blocked on it.
+/// The scope of a handler's calls. To cut the request off, another thread stops the scope and shuts
+/// the connection down, which wakes the handler.
 class Answering : public Scope {
  public:
   enum class Ends : unsigned char { when_answered, when_idle, now };
@@ -18,16 +18,16 @@ class Answering : public Scope {
   /// The request that the calling thread's handler works on; null if there is none.
   static Answering* of_this_thread() noexcept;
 
-  void begin(const Request& request, const Address& client) noexcept;
+  /// Returns whether the request was cut off as it began, because it must end now.
+  bool begin(const Request& request, const Address& client, const std::atomic<Ends>& when) noexcept;
   void end() noexcept;
 
-  /// Tells when the request has to end, if that is sooner than was told before. Returns whether it
-  /// was cut off while it was busy.
+  /// Sets when the request must end, never to later than before. Returns whether that cut off a
+  /// busy request.
   bool must_end(Ends when) noexcept;
-  /// The same for signal handlers: does nothing while another thread, or the code that the signal
-  /// has interrupted, is in one of these functions.
+  /// The same for signal handlers: does nothing while the mutex is held.
   bool try_must_end(Ends when) noexcept;
-  /// Tells whether the handler has nothing under way, and only waits for more to do.
+  /// Marks the request as idle: the handler only waits for the client.
   void set_idle(bool idle) noexcept;
 
  private:
@@ -40,7 +40,7 @@ class Answering : public Scope {
   Ends ends_ = Ends::when_answered;
   int fd_ = -1;
   const Address* client_ = nullptr;
-  std::uint64_t cookie_ = 0;  // Of a Unix connection, whose client may have no name to know it by.
+  std::uint64_t cookie_ = 0;  // Identifies a Unix connection, whose client may have no name.
 };
 
 }  // namespace thinsock

@@ -16,8 +16,8 @@ namespace thinsock {
 
 namespace {
 
-// Of several servers that want to replace the same path only one does, and the others find it
-// alive. Anybody may hold such a lock, so a server that does not get it soon goes on without.
+// Lets only one of several servers replace a path; the others then find it in use. Any process may
+// hold this lock, so after a second the server goes on without it.
 Descriptor lock_directory_of(const std::filesystem::path& path) {
   const std::string directory = path.parent_path();
   Descriptor lock(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -27,9 +27,9 @@ Descriptor lock_directory_of(const std::filesystem::path& path) {
   return lock;
 }
 
-// Whether no process has a socket of this path open. The kernel says so before it looks whether the
-// types fit, so a probe of the wrong type never reaches a server. A path that is too long to
-// connect to cannot be asked: it counts as stale.
+// Whether no process has a socket of this path open. The kernel refuses a stale path before it
+// compares types, so a probe of the wrong type never reaches a server. A path too long for connect
+// counts as stale.
 bool is_stale(const std::string& path, int type) {
   try {
     Socket probe(AF_UNIX, type == SOCK_STREAM ? SOCK_DGRAM : SOCK_STREAM);
@@ -42,7 +42,7 @@ bool is_stale(const std::string& path, int type) {
 
 }  // namespace
 
-// The path of a socket has an id; no file has {0, 0}.
+// The file id of a socket's path, else {0, 0}, which no file has.
 BoundPath::FileId BoundPath::id_of(const std::string& path) noexcept {
   struct stat status;
   const Result result = once([&] { return ::lstat(path.c_str(), &status); });
@@ -74,7 +74,7 @@ BoundPath::~BoundPath() {
   try {
     const Descriptor lock = lock_directory_of(path_);
     if (id_of(path_) == id_ && is_stale(path_, type_)) ::unlink(path_.c_str());
-  } catch (const std::exception&) {  // There is no descriptor or memory to ask: the path stays.
+  } catch (const std::exception&) {  // Without a descriptor or memory it cannot be checked.
   }
 }
 

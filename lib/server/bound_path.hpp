@@ -10,14 +10,14 @@
 
 namespace thinsock {
 
-/// Binds a socket to a path, and removes the path at the end if nobody has the socket open any more
-/// (a forked process may) and the path still leads to it.
+/// Binds a socket to a path. At the end it removes the path if it still leads to that socket and no
+/// process, such as a forked one, has the socket open.
 class BoundPath {
  public:
-  /// With replace_stale it first removes a path whose socket nobody has open any more.
+  /// With replace_stale it first removes a path whose socket no process has open.
   BoundPath(Socket& sk, const Address& name, bool replace_stale);
   BoundPath(const BoundPath&) = delete;
-  /// To be called when the socket is closed.
+  /// Destroy this after the socket is closed.
   ~BoundPath();
 
  private:

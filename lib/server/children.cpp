@@ -15,7 +15,8 @@ namespace thinsock {
 
 namespace {
 
-// Writes what the child would have a copy of. Not every stdio stream: one may be waiting for input.
+// Flushes what the child would write again. Not all of stdio: fflush blocks on a stream that waits
+// for input.
 void flush_output() {
   std::cout.flush();
   std::clog.flush();
@@ -35,20 +36,20 @@ void RequestChildren::start(Request& request, const Address& client_address) {
     children_.reserve(children_.size() + 1);
   }
   flush_output();
-  std::unique_lock lock(server_.state_->mutex);  // Or the child's might stay locked for ever.
+  std::unique_lock lock(server_.state_->mutex);  // Else the child's copy might stay locked.
   const auto pid = static_cast<pid_t>(check(once(::fork), "fork"));
   lock.unlock();
   if (pid == 0) run(request, client_address);
-  Descriptor ended = open_child(pid);
-  if (ended.fileno() != -1 && server_.state_->door->watch(ended.fileno()) < 0) ended.close();
+  Descriptor pidfd = open_pidfd(pid);
+  if (pidfd.fileno() != -1 && server_.state_->door->watch(pidfd.fileno()) < 0) pidfd.close();
   {
     const std::lock_guard lock(mutex_);
-    children_.push_back({pid, std::move(ended)});
+    children_.push_back({pid, std::move(pidfd)});
   }
   server_.close_request(request);
 }
 
-// The child keeps the request, and neither the listener nor what wakes or ends the parent's loop.
+// The child keeps the request. It closes the bell, the door and a stream server's listener.
 void RequestChildren::run(Request& request, const Address& client_address) noexcept {
   BaseServer::State& state = *server_.state_;
   state.bell.close();
@@ -60,32 +61,33 @@ void RequestChildren::run(Request& request, const Address& client_address) noexc
   server_.shutdown_or_report(request, client_address);
   try {
     flush_output();
-  } catch (const std::ios::failure&) {  // Nobody is left to catch it.
+  } catch (const std::ios::failure&) {  // Nothing could report it.
   }
   ::_exit(fine ? 0 : 1);
 }
 
 void RequestChildren::reap(Result ready) noexcept {
+  if (children_.empty()) return;
   const std::lock_guard lock(mutex_);
   std::erase_if(children_, [&](const Child& child) {
-    const int ended = child.ended.fileno();
-    if (ended != -1 && ended != ready) return false;
+    const int pidfd = child.pidfd.fileno();
+    if (pidfd != -1 && pidfd != ready) return false;
     return retried([&] { return ::waitpid(child.pid, nullptr, WNOHANG); }) != 0;
   });
 }
 
-Timeout RequestChildren::patience() const noexcept {
+Timeout RequestChildren::reap_interval() const noexcept {
   const bool blind =
-      std::ranges::any_of(children_, [](const Child& child) { return child.ended.fileno() == -1; });
+      std::ranges::any_of(children_, [](const Child& child) { return child.pidfd.fileno() == -1; });
   return blind ? Timeout(milliseconds(20)) : Timeout();
 }
 
-// False if some are left at the deadline.
+// False if children are left at the deadline.
 bool RequestChildren::wait_for_all(Deadline& deadline) {
   BaseServer::State& state = *server_.state_;
   while (!children_.empty()) {
     const bool over = !deadline.never() && deadline.remaining() == milliseconds(0);
-    Deadline until(std::min(patience(), deadline.never() ? Timeout() : deadline.remaining()));
+    Deadline until(std::min(reap_interval(), deadline.never() ? Timeout() : deadline.remaining()));
     const Door::Passed passed = state.door->wait(until);
     if (passed.fd == state.bell.fileno()) state.bell.silence();
     reap(passed.fd);

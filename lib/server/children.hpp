@@ -12,7 +12,7 @@
 
 namespace thinsock {
 
-/// The loop waits at the server's door for the end of children, too, and reaps them at once.
+/// The loop also waits at the door for children to end, and reaps them immediately.
 class RequestChildren {
  public:
   explicit RequestChildren(BaseServer& server) : server_(server) {}
@@ -20,26 +20,26 @@ class RequestChildren {
   bool has_room() const noexcept;
   /// Forks a child that answers the request and ends.
   void start(Request& request, const Address& client_address);
-  /// Reaps the child whose descriptor the door has found ready, and those that have none.
+  /// Reaps the child whose pidfd is ready, and ended ones without a pidfd.
   void reap(Result ready) noexcept;
-  /// How long the loop may wait before it must look for children that have no descriptor.
-  Timeout patience() const noexcept;
-  /// Waits until no child is left. Those that go on longer than the grace are killed: returns how
-  /// many.
+  /// How long the loop may wait while a child has no pidfd; else for ever.
+  Timeout reap_interval() const noexcept;
+  /// Waits for all children, kills those that are left after the grace, and returns how many it
+  /// killed. Returns 0 immediately if block_on_close is false.
   std::size_t finish(Timeout grace);
   std::vector<pid_t> pids() const;
 
  private:
   struct Child {
     pid_t pid;
-    Descriptor ended;  // Readable then; none if the system had none to give.
+    Descriptor pidfd;  // Readable once the child has ended; empty if there is none.
   };
 
   [[noreturn]] void run(Request& request, const Address& client_address) noexcept;
   bool wait_for_all(Deadline& deadline);
 
   BaseServer& server_;
-  mutable std::mutex mutex_;  // For pids(). Only the thread that serves changes the list.
+  mutable std::mutex mutex_;  // Guards children_ for pids(); only the serving thread changes it.
   std::vector<Child> children_;
 };
 

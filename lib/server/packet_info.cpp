@@ -30,8 +30,7 @@ std::size_t packet_info_size() noexcept {
   return CMSG_SPACE(sizeof(in_pktinfo)) + CMSG_SPACE(sizeof(in6_pktinfo));
 }
 
-// For what was sent to a broadcast address or a group, IPv4 names the interface's own address; IPv6
-// names the group.
+// For broadcast and multicast, IPv4 reports the interface's own address, IPv6 the group.
 Address destination_of(const Message& message, const Address& bound) {
   const auto ipv4 = message.get<in_pktinfo>(IPPROTO_IP, IP_PKTINFO);
   if (ipv4 && bound.family() == AF_INET) {

@@ -8,11 +8,10 @@ namespace thinsock {
 /// Makes the kernel tell for each datagram which address it was sent to.
 void receive_packet_info(Socket& sk, bool ipv4_too);
 
-/// The room that recvmsg needs for it.
+/// The ancbufsize that recvmsg needs for it.
 std::size_t packet_info_size() noexcept;
 
-/// The address that an answer has to leave from, with the port that the socket is bound to; empty
-/// if the kernel does not tell, or for an IPv6 group.
+/// The address to answer from, with the bound port; empty if it is unknown or an IPv6 group.
 Address destination_of(const Message& message, const Address& bound);
 
 /// Makes sendmsg send from this address.

@@ -1,4 +1,4 @@
-// What a thread is in the middle of.
+// Which server the current thread works for.
 #pragma once
 
 #include "thinsock/socketserver.hpp"
@@ -7,12 +7,12 @@ namespace thinsock {
 
 struct Job;
 
-/// What this thread does for a server. A server may run within a handler of another: then there are
-/// several roles, the innermost first.
+/// What this thread does for a server. A handler may itself run a server, so roles nest, the
+/// innermost first.
 struct Role {
   const BaseServer* server;
-  bool calls_hooks;      // Else it answers a request.
-  Job* taken = nullptr;  // Where a worker keeps the request that it takes.
+  bool calls_hooks;      // If false, it answers a request.
+  Job* taken = nullptr;  // Where a worker stores the request that it takes.
   const Role* outer = nullptr;
 };
 extern constinit thread_local const Role* current_role [[gnu::tls_model("initial-exec")]];

@@ -19,8 +19,7 @@ namespace thinsock {
 
 namespace {
 
-// Whether the failure is one client's, or another process has taken the client: the next one may
-// be better. accept(2).
+// Whether accept(2) failed for this client only, or another process took it: the next may succeed.
 bool concerns_one_client(const std::error_code& error) {
   const int codes[] = {ECONNABORTED, EAGAIN,    EPROTO,     ENOPROTOOPT, ENETDOWN,   ENETUNREACH,
                        EHOSTUNREACH, EHOSTDOWN, EOPNOTSUPP, EPERM,       ECONNRESET, ECONNREFUSED};
@@ -34,7 +33,7 @@ constexpr milliseconds kPause(10);
 
 }  // namespace
 
-// While serve_forever or handle_request runs.
+// Marks the server as serving while this exists. The destructor waits for the requests.
 class BaseServer::Serving {
  public:
   Serving(BaseServer& server, bool for_ever)
@@ -43,24 +42,24 @@ class BaseServer::Serving {
     const std::string operation = for_ever ? "serve_forever" : "handle_request";
     if (state_.asked == State::Asked::close && !for_ever) fail(code_of(-EBADF), operation);
     if (state_.serving()) fail(code_of(-EBUSY), operation + ": another thread serves");
-    // A stop that was asked for after the last serve_forever had nothing to end.
+    // A stop that came after serve_forever had ended is void.
     State::Asked before = State::Asked::stop;
     if (state_.doing == State::Doing::ended)
       state_.asked.compare_exchange_strong(before, State::Asked::nothing);
     if (!state_.is_asked_to_end()) state_.requests_end = Answering::Ends::when_answered;
-    if (state_.process != ::getpid()) {  // After a fork they would wake the parent.
+    if (state_.process != ::getpid()) {  // After a fork the bell and the door are the parent's.
       state_.process = ::getpid();
-      state_.bell.part_from_parent();
+      state_.bell.replace_after_fork();
       state_.door.emplace(state_.bell);
     }
-    state_.bell.silence();  // Whoever asks from here on rings again.
+    state_.bell.silence();  // A later stop rings again.
     state_.doing = State::Doing::taking;
     state_.in_use_as = &typeid(server);
   }
 
   ~Serving() {
     const bool closing = become(State::Doing::draining) == State::Asked::close;
-    if (closing || for_ever_) server_.wind_up(closing);
+    if (closing || for_ever_) server_.drain(closing);
     const bool requests_left = state_.threads.unwaited();
     const bool ended = for_ever_ || state_.is_asked_to_end();
     // One of the last requests may have asked to close the server.
@@ -90,13 +89,17 @@ BaseServer::~BaseServer() = default;
 void BaseServer::serve_forever(Timeout poll_interval) {
   if (state_->asked == State::Asked::close) return;
   const Serving serving(*this, true);
-  has_threads() ? state_->threads.serve(poll_interval) : take_requests(poll_interval);
+  if (has_threads()) {
+    state_->threads.serve(poll_interval);
+  } else {
+    take_requests(poll_interval);
+  }
 }
 
 void BaseServer::take_requests(Timeout poll_interval) {
   const InRole role(*this, true);
   Job job;
-  for (Event event; (event = wait(poll_interval)) != Event::stop;) {
+  for (Event event; (event = next_event(poll_interval)) != Event::stop;) {
     if (event == Event::request) handle_one(job.request, job.client_address);
     run_service_actions();
   }
@@ -105,7 +108,7 @@ void BaseServer::take_requests(Timeout poll_interval) {
 void BaseServer::handle_request() {
   const Serving serving(*this, false);
   const InRole role(*this, true);
-  const Event event = wait(std::min(own_timeout(), options.timeout));
+  const Event event = next_event(std::min(own_timeout(), options.timeout));
   Job job;
   if (event == Event::request) handle_one(job.request, job.client_address);
   if (event == Event::timeout) handle_timeout();
@@ -129,7 +132,7 @@ void BaseServer::request_shutdown() noexcept {
 std::size_t BaseServer::server_close() {
   State& state = *state_;
   state.close();
-  if (within(*this)) return state.cut_off;  // serve_forever closes it in the end.
+  if (within(*this)) return state.cut_off;  // serve_forever closes it at its end.
   const OutOfScope out_of_scope;
   std::unique_lock lock(state.mutex);
   const auto over = [&] { return !state.serving(); };
@@ -144,7 +147,7 @@ std::size_t BaseServer::server_close() {
   }
   state.doing = State::Doing::draining;
   lock.unlock();
-  wind_up(true);
+  drain(true);
   lock.lock();
   state.doing = State::Doing::ended;
   state.in_use_as = nullptr;
@@ -152,8 +155,8 @@ std::size_t BaseServer::server_close() {
   return state.cut_off;
 }
 
-// Waits for the requests. Those of a datagram server use its socket meanwhile.
-void BaseServer::wind_up(bool closing) noexcept {
+// Waits for the requests. Datagram requests use the server's socket, so it is closed after them.
+void BaseServer::drain(bool closing) noexcept {
   State& state = *state_;
   const OutOfScope out_of_scope;
   const bool shared = socket_type() == SOCK_DGRAM;
@@ -179,7 +182,7 @@ void BaseServer::close_in_destructor(const std::type_info& destroyed) noexcept {
   }
   try {
     server_close();
-  } catch (...) {  // An override has thrown, and there is nobody left to be told.
+  } catch (...) {  // An override threw, and a destructor cannot report it.
   }
 }
 
@@ -198,7 +201,7 @@ bool BaseServer::has_room() noexcept {
 }
 
 // Waits for the next request, and reaps children meanwhile.
-BaseServer::Event BaseServer::wait(Timeout timeout) {
+BaseServer::Event BaseServer::next_event(Timeout timeout) {
   State& state = *state_;
   Deadline deadline(timeout);
   while (!state.is_asked_to_end() && interrupted() == 0) {
@@ -208,8 +211,9 @@ BaseServer::Event BaseServer::wait(Timeout timeout) {
       state.door->shut();
     }
     const nanoseconds left = deadline.remaining();
-    Deadline until(timeout == std::nullopt ? state.children.patience()
-                                           : std::min(Timeout(left), state.children.patience()));
+    Deadline until(timeout == std::nullopt
+                       ? state.children.reap_interval()
+                       : std::min(Timeout(left), state.children.reap_interval()));
     const Door::Passed passed = state.door->wait(until);
     state.children.reap(passed.fd);
     if (passed.fd == fileno()) {
@@ -265,15 +269,14 @@ bool BaseServer::next_request(Request& request, Address& client_address) {
   return false;
 }
 
-// Leaves the listener alone for a moment, because the system has run out of something, usually
-// descriptors, or because the listener has an error queue that nobody reads. The server tells of
-// the first failure only, until there is a request again.
+// Pauses, because the system is out of something, usually descriptors, or because nobody reads the
+// listener's error queue. Reports only the first failure until a request succeeds.
 void BaseServer::back_off(bool tell) {
   State& state = *state_;
   Request none;
   if (tell && !std::exchange(state.failing, true)) handle_error(none, Address());
   Deadline pause{Timeout(kPause)};
-  thinsock::wait(state.bell.fileno(), POLLIN, pause);
+  wait(state.bell.fileno(), POLLIN, pause);
 }
 
 void BaseServer::run_service_actions() {
@@ -294,9 +297,8 @@ void BaseServer::process_request(Request& request, const Address& client_address
     ~End() { answering.end(); }
   };
   {
-    state.current.begin(request, client_address);
     const End end{state.current};
-    state.cut_off += state.current.must_end(state.requests_end);
+    state.cut_off += state.current.begin(request, client_address, state.requests_end);
     finish_request(request, client_address);
   }
   shutdown_request(request);
@@ -310,7 +312,7 @@ void BaseServer::finish_request(Request& request, const Address& client_address)
 }
 
 void BaseServer::shutdown_request(Request& request) {
-  // Or the client might see a reset, where it had sent more than was read.
+  // Sends FIN first: close() resets the connection if the client sent more than was read.
   if (request.socket.fileno() != -1)
     once([&] { return ::shutdown(request.socket.fileno(), SHUT_WR); });
   close_request(request);
@@ -339,8 +341,8 @@ void BaseServer::handle_error(Request&, const Address& client_address) try {
   std::fputs("socketserver: no memory\n", stderr);
 }
 
-// The two halves of a request in a thread or process of its own, where nobody could catch what
-// handle_error throws. True if the handler has not thrown.
+// For threads and children, where nothing catches what handle_error throws. True if the handler did
+// not throw.
 bool BaseServer::finish_or_report(Request& request, const Address& client_address) noexcept try {
   finish_request(request, client_address);
   return true;

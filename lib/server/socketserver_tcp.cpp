@@ -23,8 +23,7 @@ TCPServer::TCPServer(AddressLike address, RequestHandler handler, const ServerOp
 
 TCPServer::~TCPServer() { close_in_destructor(typeid(TCPServer)); }
 
-// A name is looked up as IPv4, as Python does, and as IPv6 only if it has no such address; the
-// other way round for dualstack_ipv6.
+// Looks a name up as IPv4, as Python does, then as IPv6; in the other order for dualstack_ipv6.
 Address TCPServer::internet_address(AddressLike address, int type, const ServerOptions& options) {
   if (address.family() == AF_UNIX) {
     throw std::invalid_argument(address.str() +
@@ -69,13 +68,13 @@ std::pair<Request, Address> TCPServer::get_request() {
   return {Request{.socket = std::move(connection)}, client_address};
 }
 
-// A listener's zero says nothing about how long to wait for it.
+// A listener is always non-blocking; that zero is no timeout.
 Timeout TCPServer::own_timeout() const noexcept {
   const Timeout own = socket.gettimeout();
   return own == nanoseconds(0) ? Timeout() : own;
 }
 
-// A child keeps the request and nothing else. A datagram is answered by the server's own socket.
+// A child closes the listener. A datagram is answered through the server's socket.
 void TCPServer::forget_in_child() noexcept {
   if (socket_type() == SOCK_STREAM) Socket(std::move(socket));
 }

@@ -1,4 +1,4 @@
-// What goes on inside a server.
+// The private state of a server.
 #pragma once
 
 #include <unistd.h>
@@ -23,10 +23,9 @@
 namespace thinsock {
 
 struct BaseServer::State {
-  /// What somebody has asked for; signal handlers do. Only a stop is ever taken back.
+  /// What was requested, possibly by a signal handler. Only a stop can be cleared again.
   enum class Asked : unsigned char { nothing, stop, close };
-  /// What the server is doing. A stop counts for the next serve_forever if that is the first
-  /// (ready), and for none if one has ended.
+  /// What the server is doing. A stop while ready ends the first serve_forever; once ended, none.
   enum class Doing : unsigned char { ready, taking, draining, ended };
 
   explicit State(BaseServer& server) : threads(server), children(server) {
@@ -36,19 +35,19 @@ struct BaseServer::State {
 
   static_assert(std::atomic<Asked>::is_always_lock_free);
   std::atomic<Asked> asked = Asked::nothing;
-  Bell bell;  // Rings when something is asked.
+  Bell bell;  // Wakes the loop and every thread at the door.
   std::optional<Door> door;
-  pid_t process = ::getpid();  // Whose bell and door these are.
+  pid_t process = ::getpid();  // The process that opened bell and door.
 
   std::mutex mutex;
   std::condition_variable changed;
   Doing doing = Doing::ready;
-  /// The class that serves, while its requests may run: the guard against destroying it too early.
+  /// The server's class while its requests may run, else null; close_in_destructor checks it.
   const std::type_info* in_use_as = nullptr;
 
-  Answering current;     // What the loop itself answers.
-  bool failing = false;  // The last attempt to get a request has failed.
-  bool trouble = false;  // The listener is ready, but not readable.
+  Answering current;     // The request that the loop itself answers.
+  bool failing = false;  // The failure to get a request was reported.
+  bool trouble = false;  // The listener reports an error, not a client.
   /// When requests that begin now have to end.
   std::atomic<Answering::Ends> requests_end = Answering::Ends::when_answered;
   std::stop_source cut;  // Stopped when requests are cut off.
@@ -69,7 +68,7 @@ struct BaseServer::State {
   bool serving() const noexcept { return doing == Doing::taking || doing == Doing::draining; }
 };
 
-/// A moment of the steady clock.
+/// The moment at which the timeout passes.
 inline std::chrono::steady_clock::time_point moment_after(Timeout timeout) noexcept {
   return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(Deadline(timeout).end()));
 }

@@ -8,23 +8,22 @@ namespace thinsock {
 
 namespace {
 
-// How long a thread waits at the door while another one waits there too.
-constexpr std::chrono::seconds kSpareTime(5);
+// How long a spare thread waits at the door before it ends.
+constexpr std::chrono::seconds kSpareThreadTime(5);
 
-// The library's own frames fit into that: recv has 16 KiB on the stack.
-constexpr std::size_t kLeastStack = 64 * 1024;
+// Enough for the library's own frames: recv uses 16 KiB.
+constexpr std::size_t kMinStack = 64 * 1024;
 
 }  // namespace
 
-/// A thread that has begun. This is on the stack of the thread, in pages that are needed anyway:
-/// nothing is allocated before a handler does, so that an idle connection stays cheap.
+/// A running thread. This is on the thread's own stack, so an idle connection allocates nothing.
 struct RequestThreads::Worker {
   Job job;
   Answering answering;
   Worker* next = nullptr;
 };
 
-/// While threads take requests.
+/// Threads take requests while this exists. The destructor waits until none is at the door.
 class RequestThreads::Taking {
  public:
   explicit Taking(RequestThreads& threads) : threads_(threads) {
@@ -66,13 +65,13 @@ void RequestThreads::serve(Timeout poll_interval) {
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
-// Whether the bell has not rung for the end. If it has rung all the same, then for a process that
-// has the same bell.
+// Whether threads go on taking requests. Then it silences the bell, which a forked process may have
+// rung.
 bool RequestThreads::goes_on() noexcept {
   const BaseServer::State& state = *server_.state_;
   if (!taking_ || failure_ || state.is_asked_to_end() || interrupted() != 0) return false;
   state.bell.silence();
-  if (state.is_asked_to_end()) state.bell.ring();
+  if (state.is_asked_to_end()) state.bell.ring();  // A stop since the check must not lose its ring.
   return true;
 }
 
@@ -84,6 +83,7 @@ bool RequestThreads::room() const noexcept {
 bool RequestThreads::may_take() const noexcept { return room() || server_.options.refuse_at_limit; }
 
 bool RequestThreads::has_room() noexcept {
+  if (server_.options.max_threads == 0) return true;
   const std::lock_guard lock(mutex_);
   full_ = !may_take();
   return room();
@@ -110,14 +110,13 @@ void RequestThreads::start(Request& request, const Address& client_address) {
   unwaited_ = true;
 }
 
-// Starts a thread that takes what was handed over, or goes to the door. The caller holds the mutex,
-// which the thread needs first of all.
+// Starts a thread, which takes a handed-over request or goes to the door. The caller holds mutex_.
 void RequestThreads::create() {
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);
   const std::size_t size = server_.options.thread_stack_size;
   int error = 0;
-  if (size != 0) error = ::pthread_attr_setstacksize(&attributes, std::max(size, kLeastStack));
+  if (size != 0) error = ::pthread_attr_setstacksize(&attributes, std::max(size, kMinStack));
   pthread_t thread;
   if (error == 0) error = ::pthread_create(&thread, &attributes, run, this);
   ::pthread_attr_destroy(&attributes);
@@ -147,7 +146,7 @@ void RequestThreads::work() noexcept {
   leave(worker, lock);
 }
 
-// Waits for a request that this thread is to answer. False if the thread has to end.
+// Waits for a request for this thread. False if the thread must end.
 bool RequestThreads::next_job(Job& job, std::unique_lock<std::mutex>& lock) {
   BaseServer::State& state = *server_.state_;
   for (;;) {
@@ -159,7 +158,7 @@ bool RequestThreads::next_job(Job& job, std::unique_lock<std::mutex>& lock) {
     }
     if (!taking_ || state.is_asked_to_end()) return false;
     lock.unlock();
-    Deadline spare{Timeout(kSpareTime)};
+    Deadline spare{Timeout(kSpareThreadTime)};
     const Door::Passed passed = state.door->wait(spare);
     const bool rang = passed.fd == state.bell.fileno(), through = passed.fd >= 0 && !rang;
     const bool accepted = through && take(job, passed.readable);
@@ -175,8 +174,7 @@ bool RequestThreads::next_job(Job& job, std::unique_lock<std::mutex>& lock) {
   }
 }
 
-// Takes a request by the hooks, while no other thread calls them. False if there is none that this
-// thread is to answer.
+// Takes a request through the hooks, under hooks_mutex_. False if this thread has none to answer.
 bool RequestThreads::take(Job& job, bool readable) noexcept {
   const std::lock_guard alone(hooks_mutex_);
   server_.state_->trouble = !readable;
@@ -186,7 +184,7 @@ bool RequestThreads::take(Job& job, bool readable) noexcept {
   try {
     job.accepted = server_.handle_one(job.request, job.client_address) && job.accepted;
     server_.run_service_actions();
-  } catch (...) {  // Of handle_error: it is serve_forever's to throw.
+  } catch (...) {  // handle_error threw; serve_forever rethrows it.
     const std::lock_guard lock(mutex_);
     failure_ = std::current_exception();
     server_.state_->bell.ring();
@@ -215,8 +213,7 @@ void RequestThreads::open_door() noexcept {
 void RequestThreads::answer(Worker& worker) noexcept {
   BaseServer::State& state = *server_.state_;
   Job& job = worker.job;
-  worker.answering.begin(job.request, job.client_address);
-  state.cut_off += worker.answering.must_end(state.requests_end);
+  state.cut_off += worker.answering.begin(job.request, job.client_address, state.requests_end);
   server_.finish_or_report(job.request, job.client_address);
   worker.answering.end();
   server_.shutdown_or_report(job.request, job.client_address);
@@ -235,7 +232,7 @@ void RequestThreads::leave(Worker& worker, std::unique_lock<std::mutex>& lock) n
   if (before) ::pthread_join(*before, nullptr);
 }
 
-// Tells all requests, also those that are about to begin, and returns how many this cut off.
+// Sets when all requests must end, also future ones. Returns how many it cut off.
 std::size_t RequestThreads::must_end(Answering::Ends when) noexcept {
   server_.state_->requests_end = when;
   std::size_t cut_off = 0;
@@ -254,7 +251,7 @@ std::size_t RequestThreads::finish(Timeout grace) {
   if (!changed_.wait_until(lock, end, [&] { return under_way_ == 0; })) {
     cut_off = must_end(Answering::Ends::now);
     lock.unlock();
-    state.cut.request_stop();  // Which calls functions of the handlers.
+    state.cut.request_stop();  // Not under the mutex: it runs the handlers' stop callbacks.
     lock.lock();
   }
   changed_.wait(lock, [&] { return alive_ == 0; });

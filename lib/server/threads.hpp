@@ -19,30 +19,29 @@ namespace thinsock {
 struct Job {
   Request request{};
   Address client_address{};
-  bool accepted = false;  // process_request has left it to the thread.
+  bool accepted = false;  // process_request left it to this thread.
 };
 
-/// Each thread waits at the server's door, which lets one at a time through. That thread takes the
-/// next request by the server's hooks, opens the door for the others, answers the request, and
-/// comes back. serve_forever's own thread only waits for the end.
+/// Worker threads wait at the door, which lets one through at a time. It takes the next request
+/// through the hooks, opens the door, answers, and comes back. serve_forever's thread waits for the
+/// end, starts threads, and runs service_actions every poll_interval.
 class RequestThreads {
  public:
   explicit RequestThreads(BaseServer& server) : server_(server) {}
   ~RequestThreads();
 
-  /// Returns when the server is to stop and no thread takes requests any more.
+  /// Returns once the server must stop and no thread takes requests any more.
   void serve(Timeout poll_interval);
   /// Whether one more request may be under way. If not, the next thread to end one opens the door.
   bool has_room() noexcept;
-  /// Has a request answered: by the calling thread, if it is the one that takes it, or by a new
-  /// one.
+  /// Leaves the request to the calling worker, if that took it, else starts a thread for it.
   void start(Request& request, const Address& client_address);
-  /// Waits until no thread is left. Requests that go on longer than the grace are cut off: returns
-  /// how many.
+  /// Waits for all threads, cuts off requests that are left after the grace, and returns how many
+  /// it cut off.
   std::size_t finish(Timeout grace);
   /// Keeps threads from opening the door for a listener that is about to be closed.
   void leave_listener() noexcept;
-  /// Whether requests were handed over to threads and not waited for since.
+  /// Whether requests were given to threads since the last finish().
   bool unwaited() noexcept;
 
  private:
@@ -64,16 +63,16 @@ class RequestThreads {
   bool may_take() const noexcept;
 
   BaseServer& server_;
-  std::mutex hooks_mutex_;  // Of the one thread that calls the hooks; locked before the other.
-  std::mutex mutex_;        // All that follows.
+  std::mutex hooks_mutex_;  // Held by the thread that calls the hooks; locked before mutex_.
+  std::mutex mutex_;        // Guards all that follows.
   std::condition_variable changed_;
-  bool taking_ = false;  // Threads wait at the door.
+  bool taking_ = false;  // Threads may take requests.
   bool full_ = false;    // max_threads requests are under way, and the door is shut.
   bool unwaited_ = false;
   std::size_t at_door_ = 0;        // Threads that wait there, or are on the way.
   std::size_t under_way_ = 0;      // Requests.
   std::size_t alive_ = 0;          // Threads.
-  Worker* workers_ = nullptr;      // Those threads that have begun.
+  Worker* workers_ = nullptr;      // The running threads.
   std::list<Job> handed_over_;     // Requests for threads that have not begun.
   std::optional<pthread_t> last_;  // The last thread that ended; it has joined the one before.
   std::exception_ptr failure_;     // For serve() to throw.

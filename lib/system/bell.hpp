@@ -1,4 +1,4 @@
-// A descriptor by which one thread, or a signal handler, ends the waiting of another.
+// An eventfd by which a thread or a signal handler wakes other threads.
 #pragma once
 
 #include <atomic>
@@ -7,14 +7,14 @@
 
 namespace thinsock {
 
-/// Once it is open, poll finds fileno() readable from ring() until silence().
+/// While it is open, fileno() is readable from ring() until silence().
 class Bell {
  public:
   Bell() noexcept = default;
   Bell(const Bell&) = delete;
   ~Bell() { close(); }
 
-  /// Does nothing if it is open. Fails if the system has no descriptor to give.
+  /// Does nothing if it is open already. Fails if no descriptor is left (EMFILE).
   Result open() noexcept;
   /// Ringing a closed bell has no effect.
   void close() noexcept;
@@ -23,9 +23,9 @@ class Bell {
   void ring() const noexcept;
   void silence() const noexcept;
 
-  /// After a fork both processes have the same bell. This gives the calling process a bell of its
-  /// own under the same descriptor. Async-signal-safe.
-  void part_from_parent() const noexcept;
+  /// A fork shares the bell. This gives the calling process another one under the same descriptor.
+  /// Async-signal-safe.
+  void replace_after_fork() const noexcept;
 
  private:
   std::atomic<int> fd_ = -1;

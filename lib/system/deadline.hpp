@@ -1,4 +1,4 @@
-// When a call gives up.
+// The moment at which a call gives up.
 #pragma once
 
 #include <chrono>
@@ -12,28 +12,29 @@ namespace thinsock {
 /// The steady clock, in nanoseconds.
 std::int64_t now() noexcept;
 
-/// One moment for a whole call, however often the call waits, and never after the end of the
-/// thread's scopes. A deadline starts when it is first looked at, so that a call which finds its
-/// socket ready never reads the clock.
+/// The moment at which a whole call gives up, however often it waits; never after the end of the
+/// thread's scopes. The clock is first read when the call has to wait, so a ready socket costs
+/// none.
 class Deadline {
  public:
   explicit Deadline(Timeout timeout) noexcept : timeout_(timeout) {}
 
   Timeout timeout() const noexcept { return timeout_; }
   bool never() const noexcept {
-    return timeout_ == std::nullopt && (current_scope == nullptr || end_of_scopes() == INT64_MAX);
+    return timeout_ == std::nullopt &&
+           (current_scope == nullptr || earliest_scope_end() == INT64_MAX);
   }
-  /// Whether the kernel may wait for the descriptor, because nothing but the call itself can end.
+  /// Whether the call may block in the kernel: it has no timeout, and no scope has to end it.
   bool kernel_waits(int fd) const noexcept { return timeout_ == std::nullopt && !scopes_end(fd); }
-  /// Whether the call may not wait at all: its socket is non-blocking.
+  /// Whether the socket is non-blocking: the call must not wait.
   bool at_once() const noexcept { return timeout_ == std::chrono::nanoseconds(0); }
   /// Starts the deadline, unless it has started or never ends.
   void start() noexcept;
-  /// The moment, in nanoseconds of the steady clock; INT64_MAX if it never comes. Starts it.
+  /// Starts the deadline. Returns it in nanoseconds of the steady clock; INT64_MAX is never.
   std::int64_t end() noexcept;
-  /// How long it is until the end, not negative. Starts it.
+  /// Starts the deadline. Returns the time that is left, never negative.
   std::chrono::nanoseconds remaining() noexcept;
-  /// Whether the end has come for a call that has done part of its work.
+  /// Whether a partly done call must give up; never for a non-blocking socket.
   bool over() noexcept { return !never() && !at_once() && remaining().count() == 0; }
 
  private:

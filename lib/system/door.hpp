@@ -1,4 +1,4 @@
-// Where a server waits for its next request.
+// The epoll set in which a server waits for its next request.
 #pragma once
 
 #include "bell.hpp"
@@ -8,31 +8,31 @@
 
 namespace thinsock {
 
-/// Lets the threads that wait at it through to the listener, and wakes them when the bell rings.
-/// While it is shut, clients wait in the listener's queue.
+/// Threads wait here for the listener, and the bell wakes them all. While the door is shut, clients
+/// wait in the listener's backlog.
 class Door {
  public:
-  /// Throws an Error if the system has no descriptor to give.
+  /// Throws an Error if no descriptor is left.
   explicit Door(const Bell& bell);
 
-  /// Lets one thread through and shuts behind it, or stays open.
+  /// Opens for one thread (EPOLLONESHOT), or until shut().
   Result open_once(int listener) noexcept;
   Result open(int listener) noexcept;
-  /// Shuts a door that stays open.
+  /// Undoes open().
   void shut() noexcept;
-  /// Also wakes a thread when this descriptor is readable, until it is closed.
+  /// Also waits for fd to become readable, until fd is closed.
   Result watch(int fd) noexcept;
 
   struct Passed {
-    Result fd;      // The descriptor that is ready, -ETIMEDOUT or -ECANCELED.
-    bool readable;  // Else the listener has only trouble to report.
+    Result fd;      // The ready descriptor, or a negated errno (ETIMEDOUT, ECANCELED, ...).
+    bool readable;  // False if epoll reported only an error or a hang-up.
   };
-  /// Waits until a thread may pass, the bell rings, or a scope of this thread ends.
+  /// Waits for a watched descriptor, the bell, the deadline, or the end of a scope of this thread.
   Passed wait(Deadline& deadline) noexcept;
 
  private:
   Descriptor epoll_;
-  int listener_ = -1;  // While the door stays open.
+  int listener_ = -1;  // Set from open() to shut().
 };
 
 }  // namespace thinsock

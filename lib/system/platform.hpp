@@ -1,5 +1,5 @@
-// What differs between kernels, one platform_*.cpp for each; bell.hpp and door.hpp belong here too.
-// Every descriptor comes close-on-exec.
+// Calls that differ between kernels; each platform_*.cpp also implements Bell and Door. Every
+// descriptor is opened close-on-exec.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace thinsock {
 Descriptor open_socket(int family, int type, int proto);
 std::pair<Descriptor, Descriptor> open_socketpair(int family, int type, int proto);
 
-/// accept(2), made once; as answer_of takes it, -1 and errno for a failure.
+/// One accept4(2), as answer_of takes it: the descriptor, or -1 and errno.
 int accept_once(int fd, Address& peer, bool nonblocking) noexcept;
 
 /// Calls sendfile(2), or splice(2) for a pipe, until count bytes are sent or the file ends. A
@@ -24,15 +24,14 @@ int accept_once(int fd, Address& peer, bool nonblocking) noexcept;
 Result send_file(int fd, int file, std::uint64_t offset, std::uint64_t count, std::uint64_t& sent,
                  Deadline& deadline) noexcept;
 
-/// The peer of an internet connection that has ended or is under way, which getpeername(2) does not
-/// name; an empty Address if there is none.
+/// The peer of an internet connection that has ended or is under way, where getpeername(2) fails;
+/// empty if there is none.
 Address former_peer(int fd, int family) noexcept;
 
-/// A number that no other socket ever has; 0 if the descriptor is not a socket's.
+/// The socket's unique number (SO_COOKIE); 0 if fd is no socket.
 std::uint64_t cookie_of(int fd) noexcept;
 
-/// A descriptor that poll finds readable once the child process has ended; none if the system has
-/// none to give.
-Descriptor open_child(int pid) noexcept;
+/// A pidfd, readable once the child has ended; empty if pidfd_open(2) fails.
+Descriptor open_pidfd(int pid) noexcept;
 
 }  // namespace thinsock

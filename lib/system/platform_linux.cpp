@@ -20,21 +20,20 @@ namespace thinsock {
 
 namespace {
 
-// Keeps SIGPIPE from this thread during a call that has no MSG_NOSIGNAL.
-class SigpipeHeldBack {
+// Blocks SIGPIPE in this thread during a call that has no MSG_NOSIGNAL.
+class SigpipeBlocked {
  public:
-  SigpipeHeldBack() noexcept {
+  SigpipeBlocked() noexcept {
     ::sigemptyset(&sigpipe_);
     ::sigaddset(&sigpipe_, SIGPIPE);
     ::pthread_sigmask(SIG_BLOCK, &sigpipe_, &before_);
     was_pending_ = is_pending();
   }
-  ~SigpipeHeldBack() {
+  ~SigpipeBlocked() {
     if (!::sigismember(&before_, SIGPIPE)) ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
-  // Removes the SIGPIPE that a failed call has raised, even if the call had sent something before.
-  // A SIGPIPE that was pending already stays: if it was the thread's own, the kernel has merged it
-  // with the new one, so the thread sends itself another.
+  // Consumes the SIGPIPE that a failed call has raised, also after a partial send. If one was
+  // pending for this thread before, the kernel has merged the two, so it is raised again.
   void swallow(Result failure) const noexcept {
     if (was_pending_ && failure != -EPIPE) return;
     const timespec at_once{};
@@ -87,10 +86,10 @@ bool is_readable_pipe(int fd) noexcept {
 
 Result send_file(int fd, int file, std::uint64_t offset, std::uint64_t count, std::uint64_t& sent,
                  Deadline& deadline) noexcept {
-  // What the kernel takes at most in one call; less where the call must come back in time.
+  // The kernel's limit for one call; less where the deadline must be checked between calls.
   const std::uint64_t most = deadline.kernel_waits(fd) ? 0x7ffff000 : 4 << 20;
   const bool is_pipe = is_readable_pipe(file);
-  const SigpipeHeldBack held_back;
+  const SigpipeBlocked blocked;
   Result result = 1;
   while (sent < count && result > 0) {
     // Once the pipe is ready, EAGAIN is about the socket.
@@ -106,12 +105,12 @@ Result send_file(int fd, int file, std::uint64_t offset, std::uint64_t count, st
     if (result > 0) sent += static_cast<std::uint64_t>(result);
     if (result > 0 && sent < count && deadline.over()) result = -ETIMEDOUT;
   }
-  if (result < 0) held_back.swallow(result);
+  if (result < 0) blocked.swallow(result);
   return result;
 }
 
-// Unlike getpeername(2), SO_PEERNAME names the peer in every state of a connection. It wants no
-// more bytes than the address has.
+// SO_PEERNAME, unlike getpeername(2), works in every state of a connection. The size must not
+// exceed that of the address.
 Address former_peer(int fd, int family) noexcept {
   Address peer;
   socklen_t size = family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
@@ -127,7 +126,7 @@ std::uint64_t cookie_of(int fd) noexcept {
   return cookie;
 }
 
-Descriptor open_child(int pid) noexcept {
+Descriptor open_pidfd(int pid) noexcept {
   const Result fd = once([&] { return ::syscall(SYS_pidfd_open, pid, 0); });
   return Descriptor(fd < 0 ? -1 : static_cast<int>(fd));
 }
@@ -152,7 +151,7 @@ void Bell::silence() const noexcept {
   once([&] { return ::eventfd_read(fd_, &count); });
 }
 
-void Bell::part_from_parent() const noexcept {
+void Bell::replace_after_fork() const noexcept {
   const Result own = fd_ == -1 ? -1 : once([] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); });
   if (own < 0) return;
   once([&] { return ::dup3(static_cast<int>(own), fd_, O_CLOEXEC); });
@@ -166,7 +165,7 @@ Result control(int epoll, int operation, int fd, std::uint32_t events) noexcept 
   return once([&] { return ::epoll_ctl(epoll, operation, fd, &event); });
 }
 
-// The system forgets a descriptor that is closed, and its number may be in use again.
+// Closing a descriptor removes it from epoll, and its number may be in use again: then it is added.
 Result watch_for(int epoll, int fd, std::uint32_t events) noexcept {
   const Result result = control(epoll, EPOLL_CTL_MOD, fd, events);
   return result == -ENOENT ? control(epoll, EPOLL_CTL_ADD, fd, events) : result;

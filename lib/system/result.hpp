@@ -1,5 +1,5 @@
-// What a system call answered, and how a failure becomes an Error: the only look at its errno, and
-// the only retry after a signal.
+// System call results, and how a failure becomes an Error. errno is read only here. retried() is
+// the retry after EINTR; the loops around ppoll and epoll_wait go round again.
 #pragma once
 
 #include <cerrno>
@@ -21,7 +21,7 @@ constexpr Result kPeerTimedOut = -ETIMEDOUT - 4096;  // No errno is above 4095.
 /// The result of a system call that failed with this errno.
 inline Result failure_of(int error) noexcept { return error == ETIMEDOUT ? kPeerTimedOut : -error; }
 
-/// The result of a system call that has just returned this.
+/// Turns -1 into a negated errno. Call it right after the system call.
 inline Result result_of(long returned) noexcept {
   return returned < 0 ? failure_of(errno) : returned;
 }
@@ -31,7 +31,7 @@ Result once(const Call& call) noexcept {
   return result_of(call());
 }
 
-/// Repeats a call that a signal has interrupted.
+/// Repeats a call while signals interrupt it (EINTR).
 template <class Call>
 Result retried(const Call& call) noexcept {
   Result result;
@@ -48,7 +48,7 @@ inline std::error_code code_of(Result result) noexcept {
   return result < 0 ? failure_code(result) : std::error_code();
 }
 
-/// What errno says now. Ask before calling anything else, which may change it.
+/// errno as a code. Call this before anything that may change errno.
 inline std::error_code last_error() noexcept { return {errno, std::system_category()}; }
 
 /// Throws the class of Error that fits the code, with the cause nested in it if there is one.
@@ -61,7 +61,7 @@ inline Result check(Result result, const char* operation) {
   return result;
 }
 
-/// Keeps errno as it is: a signal handler must not change it for the code that it interrupts.
+/// Restores errno at the end: a signal handler must not change it for the code that it interrupts.
 class ErrnoKept {
  public:
   ~ErrnoKept() { errno = errno_; }
@@ -70,7 +70,8 @@ class ErrnoKept {
   int errno_ = errno;
 };
 
-/// close(2), which is never repeated: the descriptor is gone whatever the call reports.
+/// close(2), never repeated: the descriptor is gone in any case. EINTR and ECONNRESET are no
+/// failure.
 Result close_descriptor(int fd) noexcept;
 
 /// Sets or clears O_NONBLOCK, which all duplicates of a descriptor share.

@@ -19,9 +19,9 @@ Bell& bell_of_this_thread() noexcept {
   return bell;
 }
 
-// The child process goes on in the scopes of the thread that forked, with a bell of its own.
+// After a fork the child keeps the thread's scopes and needs another bell.
 void part_in_child() noexcept {
-  if (current_scope != nullptr) bell_of_this_thread().part_from_parent();
+  if (current_scope != nullptr) bell_of_this_thread().replace_after_fork();
 }
 
 }  // namespace
@@ -47,7 +47,7 @@ bool scopes_end(int fd) noexcept {
   return !(only_one && connection != nullptr && connection->fileno() == fd);
 }
 
-std::int64_t end_of_scopes() noexcept {
+std::int64_t earliest_scope_end() noexcept {
   std::int64_t end = INT64_MAX;
   for (const Scope* scope = current_scope; scope != nullptr; scope = scope->outer) {
     end = std::min(end, scope->end);
@@ -59,7 +59,7 @@ Result interruption() noexcept {
   for (const Scope* scope = current_scope; scope != nullptr; scope = scope->outer) {
     if (scope->stopped) return -ECANCELED;
   }
-  const std::int64_t end = end_of_scopes();
+  const std::int64_t end = earliest_scope_end();
   return end != INT64_MAX && now() >= end ? -ETIMEDOUT : 0;
 }
 

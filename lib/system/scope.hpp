@@ -1,4 +1,4 @@
-// The scopes that a thread is in: what can end its calls early (cancel.hpp).
+// Scopes: what can end a thread's blocked calls early (cancel.hpp).
 #pragma once
 
 #include <atomic>
@@ -10,21 +10,21 @@
 
 namespace thinsock {
 
-/// One scope, in the list of those that its thread is in. It ends calls once it is stopped, or at
-/// its end, by the time.
+/// An entry in its thread's list of scopes. Once it is stopped, or its end has passed, it ends the
+/// thread's blocked calls.
 struct Scope {
   std::int64_t end = INT64_MAX;  // In nanoseconds of the steady clock; INT64_MAX is never.
-  /// A connection that whoever stops the scope shuts down, too. So the kernel may wait for it.
+  /// A connection that the stopping thread shuts down, too, so calls on it may block in the kernel.
   const Socket* connection = nullptr;
   std::atomic<bool> stopped = false;
   Scope* outer = nullptr;
   bool can_be_stopped = false;
   std::atomic<const Bell*> bell = nullptr;  // Its thread's; null before a call had to wait.
 
-  /// From enter to leave the scope is one of the calling thread's. Scopes may leave in any order.
+  /// From enter() to leave() the scope belongs to the calling thread. Scopes leave in any order.
   void enter(bool stoppable) noexcept;
   void leave() noexcept;
-  /// Ends what is blocked. For any thread, and for signal handlers.
+  /// Ends the thread's blocked calls. Any thread, and signal handlers, may call it.
   void stop() noexcept {
     stopped = true;
     if (const Bell* rung = bell) rung->ring();
@@ -34,18 +34,18 @@ struct Scope {
 /// The innermost scope of this thread, or null if there is none.
 extern constinit thread_local Scope* current_scope [[gnu::tls_model("initial-exec")]];
 
-/// Whether the scopes of this thread can end a call on this descriptor.
+/// Whether a call on fd must wait in poll, because a scope of this thread may have to end it.
 bool scopes_end(int fd) noexcept;
 
-/// The earliest end of this thread's scopes.
-std::int64_t end_of_scopes() noexcept;
+/// The earliest end of this thread's scopes, or INT64_MAX.
+std::int64_t earliest_scope_end() noexcept;
 
-/// Why a call of this thread may not wait any longer: -ECANCELED, -ETIMEDOUT, or 0 if it may.
+/// -ECANCELED or -ETIMEDOUT if this thread's scopes end its calls now, else 0.
 Result interruption() noexcept;
 inline Result interrupted() noexcept { return current_scope == nullptr ? 0 : interruption(); }
 
-/// What rings when a scope of this thread is stopped, open unless the system has no descriptor to
-/// give; null if none can be stopped. The caller has to look for interrupted() afterwards.
+/// The bell that rings when a scope of this thread is stopped: null if none can be stopped, closed
+/// if no descriptor is left. Check interrupted() afterwards, because a stop may have come before.
 const Bell* bell_of_scopes() noexcept;
 
 /// Keeps this thread's scopes from ending calls.

@@ -10,14 +10,14 @@ namespace thinsock {
 
 namespace {
 
-// Signal handlers read the list without a lock. Whoever changes it holds the mutex, and then waits
-// for the handlers that may have read the list as it was.
+// Signal handlers read the list without a lock. A thread that changes it holds the mutex, then
+// waits until no handler that may have read the old list runs.
 constinit std::mutex mutex;
 constinit std::atomic<SignalWatch*> watches = nullptr;
 constinit std::atomic<int> running_handlers = 0;
 
-// What the process did on a signal before, while on_signal is installed for it.
-struct sigaction before[NSIG];
+// The actions that on_signal replaces, while it is installed.
+struct sigaction previous_action[NSIG];
 constinit std::atomic<bool> installed[NSIG];
 
 void wait_for_running_handlers() noexcept {
@@ -45,14 +45,15 @@ SignalWatch::SignalWatch(Scope& scope, std::initializer_list<int> signals) : sco
   const std::lock_guard lock(mutex);
   next_ = watches.load();
   watches = this;
-  wait_for_running_handlers();  // They might restore what is about to be installed.
+  wait_for_running_handlers();  // They might undo the sigaction calls below.
   Result result = 0;
   for (const int number : signals) {
     if (installed[number].exchange(true)) continue;
     struct sigaction action {};
     action.sa_handler = on_signal;
-    action.sa_flags = SA_RESTART;  // For code that does not expect to be interrupted.
-    result = std::min(result, once([&] { return ::sigaction(number, &action, &before[number]); }));
+    action.sa_flags = SA_RESTART;  // For code that does not handle EINTR.
+    result = std::min(result,
+                      once([&] { return ::sigaction(number, &action, &previous_action[number]); }));
   }
   if (result < 0) unlink();
   check(result, "CancelScope");
@@ -71,7 +72,7 @@ void SignalWatch::unlink() noexcept {
   wait_for_running_handlers();
 }
 
-// Whether a scope waits for the signal that has not been stopped by one.
+// Whether a scope that no signal has stopped yet waits for this one.
 bool SignalWatch::is_awaited(int number) noexcept {
   const SignalWatch* watch = watches;
   while (watch != nullptr && (watch->caught_ != 0 || !::sigismember(&watch->signals_, number))) {
@@ -80,13 +81,13 @@ bool SignalWatch::is_awaited(int number) noexcept {
   return watch != nullptr;
 }
 
-// Restores what the process did on a signal that is no longer awaited, unless somebody else has
-// changed that meanwhile. Async-signal-safe.
+// Restores the previous action of a signal that no scope waits for, unless the program has replaced
+// on_signal. Async-signal-safe.
 void SignalWatch::restore(int number) noexcept {
   if (!installed[number] || is_awaited(number) || !installed[number].exchange(false)) return;
   struct sigaction now;
   ::sigaction(number, nullptr, &now);
-  if (now.sa_handler == on_signal) ::sigaction(number, &before[number], nullptr);
+  if (now.sa_handler == on_signal) ::sigaction(number, &previous_action[number], nullptr);
 }
 
 void SignalWatch::on_signal(int number) noexcept {

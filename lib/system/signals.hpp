@@ -1,4 +1,4 @@
-// Scopes that signals stop.
+// Stops a scope on a signal.
 #pragma once
 
 #include <csignal>
@@ -10,17 +10,16 @@
 
 namespace thinsock {
 
-/// While it exists, the first of these signals stops the scope, whichever thread it is delivered
-/// to. What the process did on the signals before comes back at once then, so that a second one can
-/// end a program that hangs, and otherwise at the end.
+/// The first of these signals, in any thread, stops the scope. The previous actions are then
+/// restored, so that a second signal can end a program that hangs; otherwise in the destructor.
 class SignalWatch {
  public:
-  /// The scope has to be entered. Throws an Error for signals that cannot be caught (EINVAL).
+  /// Enter the scope first. Throws an Error for signals that cannot be caught (EINVAL).
   SignalWatch(Scope& scope, std::initializer_list<int> signals);
   SignalWatch(const SignalWatch&) = delete;
   ~SignalWatch();
 
-  /// The signal that has come, or 0.
+  /// The signal that stopped the scope, or 0.
   int caught() const noexcept { return caught_; }
 
  private:

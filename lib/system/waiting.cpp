@@ -16,7 +16,7 @@ constexpr nanoseconds kLongestStep = std::chrono::milliseconds(10);
 }  // namespace
 
 Result wait(int fd, short events, Deadline& deadline) noexcept {
-  // A deadline that is over must end the call, however often poll finds the descriptor ready.
+  // Checked first, or a descriptor that is always ready would keep the call from timing out.
   if (!deadline.never() && deadline.remaining() == nanoseconds(0)) return -ETIMEDOUT;
   pollfd entries[2] = {{fd, events, 0}, {}};
   const Result result = wait_any(entries, 1, deadline);
@@ -27,8 +27,8 @@ Result wait_any(pollfd* entries, std::size_t count, Deadline& deadline) noexcept
   const bool can_be_stopped = count > 1 || scopes_end(entries[0].fd);
   const Bell* bell = can_be_stopped ? bell_of_scopes() : nullptr;
   pollfd& stop_entry = entries[count];
-  stop_entry = {bell ? bell->fileno() : -1, POLLIN, 0};  // poll passes over -1.
-  // Without a bell, this thread looks for a stop again and again.
+  stop_entry = {bell ? bell->fileno() : -1, POLLIN, 0};  // poll ignores -1.
+  // With a bell that has no descriptor, poll in steps and check for a stop after each.
   const nanoseconds step = bell && stop_entry.fd == -1 ? kLongestStep : nanoseconds::max();
   for (;;) {
     if (const Result stop = interrupted(); stop < 0) return stop;
@@ -39,16 +39,16 @@ Result wait_any(pollfd* entries, std::size_t count, Deadline& deadline) noexcept
     });
     if (ready == 0 && left < step) return -ETIMEDOUT;
     if (ready < 0 && ready != -EINTR) return ready;
-    // The bell may have rung for a former scope, or for a process that has a copy of it.
+    // An earlier scope, or a forked process that shares the bell, may have rung it.
     const bool rang = ready > 0 && stop_entry.revents != 0;
     if (rang) bell->silence();
     if (ready > rang) return 0;
   }
 }
 
-// Where poll says "ready" and the call finds nothing all the same, poll cannot see what is missing:
-// room at the receiver of a Unix datagram, or a read error queue. Then the tries follow each other
-// in growing steps, so that no call spins, and none is late by more than it has waited.
+// If poll reports ready but the call returns EAGAIN, poll cannot see what is missing: there is no
+// room at the receiver of a Unix datagram, or nobody reads the socket's error queue. Then the
+// retries back off, so no call spins, and none is late by more than it has waited.
 Result Retry::wait() noexcept {
   pollfd entry{fd_, events_, 0};
   if (fd_ == -1 || (waited_ && retried([&] { return ::poll(&entry, 1, 0); }) > 0)) {
@@ -59,7 +59,7 @@ Result Retry::wait() noexcept {
     return result == -ETIMEDOUT ? interrupted() : result;
   }
   waited_ = true;
-  // Of a socket that was shut down for receiving, poll says so, but not every call.
+  // After shutdown(SHUT_RD) poll reports a hang-up, while some calls still return EAGAIN.
   const short hang_up = events_ == POLLIN ? POLLHUP | POLLRDHUP : 0;
   const Result seen = thinsock::wait(fd_, static_cast<short>(events_ | hang_up), deadline_);
   hung_up_ = seen > 0 && seen & hang_up;

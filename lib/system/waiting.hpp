@@ -1,4 +1,4 @@
-// The only wait. A call that finds nothing waits here until it is worth another try.
+// Waits in ppoll(2) until a descriptor is ready, the deadline has passed, or a scope is stopped.
 #pragma once
 
 #include <poll.h>
@@ -11,15 +11,15 @@
 
 namespace thinsock {
 
-/// Waits for one of the poll(2) events, or trouble: returns what poll saw, or -ETIMEDOUT or
-/// -ECANCELED. Without a descriptor (-1) it waits until the deadline.
+/// Waits for one of the poll(2) events, an error or a hang-up: returns revents, -ETIMEDOUT or
+/// -ECANCELED. With fd -1 it waits until the deadline.
 Result wait(int fd, short events, Deadline& deadline) noexcept;
 
-/// Waits for any of several descriptors, whose entries say afterwards what poll saw, and returns 0.
-/// There must be room for one more entry behind them.
+/// Waits for any of several descriptors, sets their revents, and returns 0. entries must have room
+/// for one more.
 Result wait_any(pollfd* entries, std::size_t count, Deadline& deadline) noexcept;
 
-/// What a call waits for between two tries.
+/// The waits between the tries of one call.
 class Retry {
  public:
   Retry(int fd, short events, Deadline& deadline) noexcept
@@ -27,7 +27,7 @@ class Retry {
 
   /// Waits until another try may succeed: 0, or -ETIMEDOUT or -ECANCELED.
   Result wait() noexcept;
-  /// Whether poll has said that nothing will ever come.
+  /// Whether poll has reported a hang-up: nothing more will come.
   bool hung_up() const noexcept { return hung_up_; }
 
  private:
@@ -39,10 +39,9 @@ class Retry {
   std::chrono::nanoseconds step_ = std::chrono::microseconds(50);
 };
 
-/// Goes on with a call whose first try has had this result: makes it again after a signal, and
-/// whenever its descriptor is ready, until it has another answer than EAGAIN. This is the one way
-/// of every byte and connection that has to wait. The call itself must not block, unless
-/// deadline.kernel_waits(fd). `at_end` is the answer once the descriptor has hung up.
+/// Continues a call after its first try: repeats it after EINTR, and on EAGAIN whenever fd is
+/// ready. The call must not block, unless deadline.kernel_waits(fd). After a hang-up the result is
+/// `at_end`.
 template <class Call>
 Result resumed(Result result, const Call& call, int fd, short events, Deadline& deadline,
                Result at_end = -EINVAL) noexcept {
@@ -55,7 +54,7 @@ Result resumed(Result result, const Call& call, int fd, short events, Deadline& 
   return result;
 }
 
-/// The same from the first try on.
+/// The same, including the check for a stop and the first try.
 template <class Call>
 Result answer_of(const Call& call, int fd, short events, Deadline& deadline) noexcept {
   const Result stop = deadline.at_once() ? 0 : interrupted();
