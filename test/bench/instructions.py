@@ -38,7 +38,7 @@ TIMEOUT = ["5"]
 # name: (program, its other end, its arguments, the target)
 KINDS = {
     "tcp": ("tcp_trip", READY, [], 2.2),
-    "tcp_timeout": ("tcp_trip", READY, TIMEOUT, 2.0),
+    "tcp_timeout": ("tcp_trip", READY, TIMEOUT, 2.2),
     "tcp_timeout_waiting": ("tcp_trip", LATE, TIMEOUT, 2.0),
     "udp": ("udp_trip", ECHO, [], 1.6),
 }
