@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "handlers.hpp"
+#include "thinsock/cancel.hpp"
 
 using namespace test;
 using std::errc;
@@ -172,6 +173,21 @@ TEMPLATE_TEST_CASE("a busy connection ends when its work is done", "[socketserve
   REQUIRE(done(closed, kPatience));
   REQUIRE(closed.get() == 0);
   REQUIRE(client.recv(16).empty());
+}
+
+TEST_CASE("a stop amid the first request ends serve_forever", "[socketserver]") {
+  for (int i = 0; i < 300; ++i) {
+    ThreadingTCPServer server(kLoopback, handler<Echo>, options_with({.daemon_threads = true}));
+    std::stop_source source;
+    auto served = std::async(std::launch::async, [&] {
+      const thinsock::CancelScope scope(source.get_token());
+      server.serve_forever();
+    });
+    const Socket client = client_of(server);
+    if (i % 2 == 0) std::this_thread::yield();
+    source.request_stop();
+    REQUIRE(served.wait_for(kPatience) == std::future_status::ready);
+  }
 }
 
 TEST_CASE("a handler on its own connection needs no descriptor to be cut off", "[socketserver]") {

@@ -153,7 +153,7 @@ bool RequestThreads::next_job(Job& job, std::unique_lock<std::mutex>& lock) {
     if (!handed_over_.empty()) {
       job = std::move(handed_over_.front());
       handed_over_.pop_front();
-      --at_door_;
+      leave_door();
       return true;
     }
     if (!taking_ || state.is_asked_to_end()) return false;
@@ -166,12 +166,17 @@ bool RequestThreads::next_job(Job& job, std::unique_lock<std::mutex>& lock) {
     if (rang && !goes_on()) return false;
     if (passed.fd < 0 && at_door_ > 1) return false;
     if (accepted) {
-      --at_door_;
+      leave_door();
       ++under_way_;
     }
     if (through) let_next_through();
     if (accepted) return true;
   }
+}
+
+// ~Taking waits until no thread is at the door.
+void RequestThreads::leave_door() noexcept {
+  if (--at_door_ == 0 && !taking_) changed_.notify_all();
 }
 
 // Takes a request through the hooks, under hooks_mutex_. False if this thread has none to answer.

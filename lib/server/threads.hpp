@@ -53,6 +53,7 @@ class RequestThreads {
   void work() noexcept;
   bool next_job(Job& job, std::unique_lock<std::mutex>& lock);
   bool take(Job& job, bool readable) noexcept;
+  void leave_door() noexcept;
   void let_next_through() noexcept;
   void open_door() noexcept;
   void answer(Worker& worker) noexcept;
