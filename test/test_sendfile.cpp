@@ -423,12 +423,14 @@ TEST_CASE("sendfile waits for a non-blocking pipe", "[socket][sendfile]") {
   if (GENERATE(false, true)) pair.client.settimeout(std::nullopt);
   Pipe pipe;
   REQUIRE(::fcntl(pipe.read_end.fileno(), F_SETFL, O_NONBLOCK) == 0);
-  const auto writer = std::async(std::launch::async, [&] {
+  auto written = std::async(std::launch::async, [&] {
     pause_for(20ms);
-    pipe.write("text");
+    const ssize_t size = ::write(pipe.write_end.fileno(), "text", 4);
     pipe.write_end.close();
+    return size;
   });
   REQUIRE(pair.client.sendfile(pipe.read_end.fileno()) == 4);
+  REQUIRE(written.get() == 4);
   REQUIRE(received(pair) == "text");
 }
 

@@ -46,7 +46,10 @@ class BaseServer::Serving {
     State::Asked before = State::Asked::stop;
     if (state_.doing == State::Doing::ended)
       state_.asked.compare_exchange_strong(before, State::Asked::nothing);
-    if (!state_.is_asked_to_end()) state_.requests_end = Answering::Ends::when_answered;
+    if (!state_.is_asked_to_end()) {
+      state_.requests_end = Answering::Ends::when_answered;
+      if (state_.cut.stop_requested()) state_.cut = std::stop_source();
+    }
     if (state_.process != ::getpid()) {  // After a fork the bell and the door are the parent's.
       state_.process = ::getpid();
       state_.bell.replace_after_fork();

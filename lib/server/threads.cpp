@@ -261,7 +261,6 @@ std::size_t RequestThreads::finish(Timeout grace) {
   }
   changed_.wait(lock, [&] { return alive_ == 0; });
   unwaited_ = false;
-  if (state.cut.stop_requested()) state.cut = std::stop_source();
   const auto last = std::exchange(last_, std::nullopt);
   lock.unlock();
   if (last) ::pthread_join(*last, nullptr);
