@@ -128,7 +128,7 @@ TEST_CASE("an error is printed on one line", "[socketserver][handle_error]") {
 }
 
 TEMPLATE_TEST_CASE("a server without memory to report an error goes on",
-                   "[socketserver][handle_error]", TCPServer, ThreadingTCPServer) {
+                   "[socketserver][handle_error][native]", TCPServer, ThreadingTCPServer) {
   const std::string output = output_of([] {
     TestType server(kLoopback, [](Socket& sk, const Address&) {
       const std::string data = sk.recv(9);
