@@ -382,7 +382,7 @@ TEST_CASE("a datagram under way is answered though its server is being closed",
 
 // All replies leave by the server's socket: no thread may change how another one's send waits.
 TEST_CASE("replies to clients that do not read end with their request's time",
-          "[socketserver][udp][threads]") {
+          "[socketserver][udp][threads][native]") {
   constexpr int kRequests = 64;
   std::atomic<int> begun = 0, answered = 0, timed_out = 0;
   const RequestHandler run = [&](RequestContext& context) {
@@ -420,7 +420,7 @@ TEST_CASE("replies to clients that do not read end with their request's time",
 
 // Poll reports the socket until its error queue is read, although there is no request.
 TEMPLATE_TEST_CASE("a server sleeps whose socket has errors that nobody fetches",
-                   "[socketserver][udp]", UDPServer, ThreadingUDPServer) {
+                   "[socketserver][udp][native]", UDPServer, ThreadingUDPServer) {
   Telling<TestType> server(
       kLoopback, [](RequestContext& context) { context.reply(context.packet); }, kOptions);
   leave_error_unread(server.socket);

@@ -59,7 +59,8 @@ TEST_CASE("a call ends at most 5 ms after its timeout", "[socket][settimeout][na
       kKinds, timeout, [](auto&) {}, [&](const Outcome& one) { return one.time <= timeout + 5ms; });
 }
 
-TEST_CASE("code that uses the descriptor itself may wait after timed calls", "[socket][fileno]") {
+TEST_CASE("code that uses the descriptor itself may wait after timed calls",
+          "[socket][fileno][native]") {
   const FullListener full(Address("127.0.0.1", 0));
   Pair pair = tcp_pair();
   Socket sk;
@@ -292,7 +293,7 @@ TEST_CASE("the copies of a listener keep their own timeouts", "[socket][dup]") {
 
 // Poll reports the socket until its error queue is read, while recv finds no data.
 TEST_CASE("a recv sleeps until its timeout on a socket whose errors nobody fetches",
-          "[socket][recv]") {
+          "[socket][recv][native]") {
   Socket sk = named_socket();
   leave_error_unread(sk);
   REQUIRE(code_of([&] { sk.recv(1); }) == errc::connection_refused);
@@ -313,7 +314,7 @@ TEST_CASE("a recv sleeps until its timeout on a socket whose errors nobody fetch
 
 // After its shutdown poll always reports a datagram socket as readable, while recv finds no data.
 TEST_CASE("a recv ends when another thread shuts its datagram socket down",
-          "[socket][recv][threads]") {
+          "[socket][recv][threads][native]") {
   Pair pair = message_pair();
   const bool in_scope = GENERATE(false, true);
   pair.server.settimeout(in_scope ? Timeout() : Timeout(2 * kPatience));
@@ -336,7 +337,7 @@ TEST_CASE("a recv ends when another thread shuts its datagram socket down",
 }
 
 TEST_CASE("sends that wait in several threads leave their socket's state alone",
-          "[socket][send][threads]") {
+          "[socket][send][threads][native]") {
   Kinds kinds = kTransfers;
   // sendfile(2) has no MSG_DONTWAIT, so it makes the socket non-blocking meanwhile.
   std::erase_if(kinds, [](const Kind& kind) {
