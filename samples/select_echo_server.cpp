@@ -29,13 +29,14 @@ int main(int argc, char** argv) try {
       sk.close();
     }
   };
-  while (ctrl_c.signal() == 0) {
+  while (true) {
     std::vector<thinsock::Selectable> all(clients.begin(), clients.end());
     all.push_back(listener);
     thinsock::Socket* current = &listener;
     try {
       for (thinsock::Socket* sk : thinsock::select(all).readable) serve(*(current = sk));
     } catch (const thinsock::Error& error) {
+      if (ctrl_c.signal() != 0) return 0;
       std::cerr << error.what() << '\n';
       if (current != &listener) current->close();
     }

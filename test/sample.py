@@ -38,11 +38,22 @@ def run(name, *args, **options):
                           **{"text": True, **options})
 
 
+class Server(subprocess.Popen):
+    def send_signal(self, number):
+        """ThreadSanitizer holds a signal back until the next system call returns: it is lost if it
+        comes just before the server sleeps. Such a server must be asleep."""
+        if number != signal.SIGKILL and b"__tsan_init" in pathlib.Path(self.args[0]).read_bytes():
+            status = pathlib.Path(f"/proc/{self.pid}/status")
+            while self.poll() is None and "State:\tR" in status.read_text():
+                pass
+        super().send_signal(number)
+
+
 @contextlib.contextmanager
 def running(name, *args, where=("127.0.0.1", "0"), status=0, patience=PATIENCE, **options):
     """A server, ready, with the address it listens on; Ctrl-C ends it, with that status."""
     command = [os.path.join(FOLDER, name), *map(str, args), *where]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+    server = Server(command, stdout=subprocess.PIPE, text=True, **options)
     watchdog = threading.Timer(patience, server.kill)
     watchdog.start()
     try:
