@@ -239,3 +239,30 @@ TEST_CASE("a stop in a process does not reach its server",
   pause_for(400ms);
   REQUIRE(serving.stop() < 100ms);
 }
+
+TEST_CASE("a server sleeps though another process has a copy of a child's pidfd",
+          "[socketserver][forking][native]") {
+  struct Copied : ForkingTCPServer {
+    using ForkingTCPServer::ForkingTCPServer;
+    void process_request(Request& request, const Address& client) override {
+      ForkingTCPServer::process_request(request, client);
+      holder = ::fork();
+      if (holder == 0) ::pause();
+    }
+    pid_t holder = 0;
+  } server(kLoopback, tell_pid_and_wait, kOptions);
+  std::clock_t used = 0;  // Processor time.
+  {
+    const Serving serving(server);
+    Socket client = client_of(server);
+    pid_from(client);
+    ::shutdown(client.fileno(), SHUT_WR);
+    CHECK(childless_in_time(server, true));
+    used = std::clock();
+    pause_for(100ms);
+    used = std::clock() - used;
+  }
+  ::kill(server.holder, SIGKILL);
+  ::waitpid(server.holder, nullptr, 0);
+  REQUIRE(used < CLOCKS_PER_SEC / 20);
+}

@@ -72,7 +72,9 @@ void RequestChildren::reap(Result ready) noexcept {
   std::erase_if(children_, [&](const Child& child) {
     const int pidfd = child.pidfd.fileno();
     if (pidfd != -1 && pidfd != ready) return false;
-    return retried([&] { return ::waitpid(child.pid, nullptr, WNOHANG); }) != 0;
+    if (retried([&] { return ::waitpid(child.pid, nullptr, WNOHANG); }) == 0) return false;
+    if (pidfd != -1) server_.state_->door->unwatch(pidfd);
+    return true;
   });
 }
 

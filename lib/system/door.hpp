@@ -20,8 +20,10 @@ class Door {
   Result open(int listener) noexcept;
   /// Undoes open().
   void shut() noexcept;
-  /// Also waits for fd to become readable, until fd is closed.
+  /// Also waits for fd to become readable, until unwatch(). Closing fd would not end that while a
+  /// forked process has a copy of it.
   Result watch(int fd) noexcept;
+  void unwatch(int fd) noexcept;
 
   struct Passed {
     Result fd;      // The ready descriptor, or a negated errno (ETIMEDOUT, ECANCELED, ...).

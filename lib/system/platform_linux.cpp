@@ -165,12 +165,6 @@ Result control(int epoll, int operation, int fd, std::uint32_t events) noexcept 
   return once([&] { return ::epoll_ctl(epoll, operation, fd, &event); });
 }
 
-// Closing a descriptor removes it from epoll, and its number may be in use again: then it is added.
-Result watch_for(int epoll, int fd, std::uint32_t events) noexcept {
-  const Result result = control(epoll, EPOLL_CTL_MOD, fd, events);
-  return result == -ENOENT ? control(epoll, EPOLL_CTL_ADD, fd, events) : result;
-}
-
 }  // namespace
 
 Door::Door(const Bell& bell)
@@ -180,7 +174,9 @@ Door::Door(const Bell& bell)
 }
 
 Result Door::open_once(int listener) noexcept {
-  return watch_for(epoll_.fileno(), listener, EPOLLIN | EPOLLONESHOT);
+  const std::uint32_t events = EPOLLIN | EPOLLONESHOT;
+  const Result result = control(epoll_.fileno(), EPOLL_CTL_MOD, listener, events);
+  return result == -ENOENT ? control(epoll_.fileno(), EPOLL_CTL_ADD, listener, events) : result;
 }
 
 Result Door::open(int listener) noexcept {
@@ -192,11 +188,13 @@ Result Door::open(int listener) noexcept {
 }
 
 void Door::shut() noexcept {
-  if (listener_ != -1) control(epoll_.fileno(), EPOLL_CTL_DEL, listener_, 0);
+  if (listener_ != -1) unwatch(listener_);
   listener_ = -1;
 }
 
-Result Door::watch(int fd) noexcept { return watch_for(epoll_.fileno(), fd, EPOLLIN); }
+Result Door::watch(int fd) noexcept { return control(epoll_.fileno(), EPOLL_CTL_ADD, fd, EPOLLIN); }
+
+void Door::unwatch(int fd) noexcept { control(epoll_.fileno(), EPOLL_CTL_DEL, fd, 0); }
 
 Door::Passed Door::wait(Deadline& deadline) noexcept {
   for (;;) {
