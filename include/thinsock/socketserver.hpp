@@ -157,6 +157,7 @@ class BaseServer {
   virtual Socket& socket_of(Request& request) noexcept { return request.socket; }
   virtual Timeout own_timeout() const noexcept { return std::nullopt; }
   virtual void forget_in_child() noexcept {}
+  virtual bool has_datagram() const noexcept { return false; }
   void take_requests(Timeout poll_interval);
   Event next_event(Timeout timeout);
   bool has_room() noexcept;
@@ -219,6 +220,7 @@ class UDPServer : public TCPServer {
 
  private:
   Socket& socket_of(Request&) noexcept override { return socket; }
+  bool has_datagram() const noexcept override;
 
   std::unique_ptr<char[]> buffer_;
   bool tells_destination_ = false;

@@ -209,6 +209,7 @@ BaseServer::Event BaseServer::next_event(Timeout timeout) {
   Deadline deadline(timeout);
   while (!state.is_asked_to_end() && interrupted() == 0) {
     if (options.refuse_at_limit || has_room()) {
+      if (has_datagram()) return Event::request;
       check(has_threads() ? state.door->open_once(fileno()) : state.door->open(fileno()), "serve");
     } else {
       state.door->shut();

@@ -54,4 +54,9 @@ std::pair<Request, Address> UDPServer::get_request() {
   return got;
 }
 
+// While datagrams queue up this is cheaper than to wait for them.
+bool UDPServer::has_datagram() const noexcept {
+  return ::recv(fileno(), nullptr, 0, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 }  // namespace thinsock
