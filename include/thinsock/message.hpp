@@ -1,8 +1,8 @@
-// thinsock/message.hpp - what travels beside the bytes: Socket::sendmsg and recvmsg, send_fds,
-// recv_fds.
+// thinsock/message.hpp - ancillary data, such as descriptors that another process sends: for
+// Socket::sendmsg and recvmsg, send_fds and recv_fds.
 //
-// Ancillary data goes in and out as (level, type, bytes), as in Python; cmsg(3) and the pages of
-// the protocols say what there is. Descriptors that arrive are owned from the start.
+// As in Python, an item of ancillary data is a level, a type and bytes; cmsg(3), ip(7), ipv6(7) and
+// unix(7) list them. Received descriptors are owned by the Message and are close-on-exec.
 #pragma once
 
 #include <sys/socket.h>
@@ -27,7 +27,8 @@ struct Ancillary {
   Ancillary(int item_level, int item_type, ConstBuffer bytes)
       : level(item_level), type(item_type), data(bytes.data(), bytes.size()) {}
 
-  /// The bytes as the struct the manual page names. Throws std::invalid_argument if they are fewer.
+  /// The bytes as the struct that the manual page names. Throws std::invalid_argument if there are
+  /// too few bytes.
   template <class T>
   requires std::is_trivially_copyable_v<T> T as()
   const {
@@ -43,20 +44,21 @@ struct Ancillary {
 /// auto [data, ancdata, fds, flags, address, size, pidfd] = sk.recvmsg(bufsize, ancbufsize);
 struct Message {
   std::string data;                ///< Empty after recvmsg_into.
-  std::vector<Ancillary> ancdata;  ///< All but the descriptors; the last one cut if truncated.
-  std::vector<Descriptor> fds;     ///< What SCM_RIGHTS brought, close-on-exec.
+  std::vector<Ancillary> ancdata;  ///< Without descriptors. If truncated, the last one is cut.
+  std::vector<Descriptor> fds;     ///< The descriptors of SCM_RIGHTS.
   int flags = 0;                   ///< MSG_TRUNC, MSG_CTRUNC, MSG_EOR, …
-  Address address;                 ///< The sender, where the kernel names one.
-  std::size_t size = 0;            ///< As it was sent: more than data has, if that is truncated.
-  Descriptor pidfd;                ///< What SCM_PIDFD brought: the process that sent.
+  Address address;                 ///< The sender; empty if the kernel names none.
+  std::size_t size = 0;            ///< The full size of the message, even if data is truncated.
+  Descriptor pidfd;                ///< The descriptor of SCM_PIDFD: the process that sent.
 
-  /// Whether the datagram was longer than the room for it.
+  /// Whether the datagram did not fit into the buffer.
   bool truncated() const noexcept { return flags & MSG_TRUNC; }
-  /// Whether ancillary data or descriptors were lost for want of ancbufsize.
+  /// Whether ancillary data or descriptors were lost because ancbufsize was too small.
   bool control_truncated() const noexcept { return flags & MSG_CTRUNC; }
 
   /// get<in_pktinfo>(IPPROTO_IP, IP_PKTINFO), get<ucred>(SOL_SOCKET, SCM_CREDENTIALS),
-  /// get<int>(IPPROTO_IP, IP_TTL), …: the first such item, if it came whole.
+  /// get<int>(IPPROTO_IP, IP_TTL), …: the first such item; std::nullopt if there is none, or if it
+  /// is truncated.
   template <class T>
   std::optional<T> get(int level, int type) const {
     for (const Ancillary& item : ancdata) {
@@ -68,13 +70,13 @@ struct Message {
   }
 };
 
-/// Sends descriptors over a Unix socket beside at least one byte; they stay open here. At most 253
-/// at once (EINVAL). Unlike Python's, flags and address count.
+/// Sends descriptors over a Unix socket, together with at least one byte. The caller goes on owning
+/// them. At most 253 at once (EINVAL). Unlike Python, it uses flags and address.
 std::size_t send_fds(Socket& sk, ListOf<ConstBuffer> buffers, ListOf<int> fds, Flags flags = 0,
                      AddressLike address = {});
 
-/// Receives at most maxfds descriptors: Message::fds. More than that are closed by the kernel, and
-/// control_truncated() tells.
+/// Receives at most maxfds descriptors into Message::fds. The kernel closes any others; then
+/// control_truncated() is true.
 Message recv_fds(Socket& sk, std::size_t bufsize, std::size_t maxfds, Flags flags = 0);
 
 }  // namespace thinsock

@@ -17,8 +17,7 @@ namespace thinsock {
 
 namespace {
 
-// One call of create_connection: the addresses to try, the attempts under way, and why the others
-// failed.
+// One call of create_connection: its addresses, the running attempts, and the failed ones.
 class Connector {
  public:
   Connector(const AddressLike& address, Timeout timeout, const AddressLike& source)
@@ -86,8 +85,8 @@ Socket Connector::with_timeout(Socket sk) const {
   return sk;
 }
 
-// The text lists every address with its reason. As values the reasons are a chain of Errors, in
-// each of which the one before is nested.
+// Throws an Error whose text lists every address with its reason, and in which the Errors of the
+// addresses are nested, each in the next.
 void Connector::fail_with_all_reasons() const {
   const std::error_code last = failures_.back().error;
   if (addresses_.size() == 1)

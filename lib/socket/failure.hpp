@@ -17,18 +17,18 @@ std::string with_name_of(const Socket& sk, const char* operation);
 /// The operation, the address as the caller wrote it, and the one that it stands for.
 std::string with_address(const char* operation, const AddressLike& asked, const Address& used);
 
-/// Throws an Error. If its code is the timeout_category's, the text tells which time has passed:
-/// the timeout, or that of a scope.
+/// Throws an Error. If the code is in timeout_category(), the text tells whether the timeout or the
+/// time of a scope has passed.
 [[noreturn]] void fail(std::error_code code, const std::string& what, Timeout timeout,
                        std::size_t transferred = 0, const std::exception_ptr& cause = nullptr);
-/// The same about a socket, which the text names.
+/// The same; the text names the operation and with_name_of(sk).
 [[noreturn]] void fail(std::error_code code, const char* operation, const Socket& sk,
                        std::size_t transferred = 0);
-/// The same about an address that the call was given.
+/// The same; the text names the operation and the address that the caller gave.
 [[noreturn]] void fail(std::error_code code, const char* operation, const Socket& sk,
                        const AddressLike& asked, const Address& used);
 
-/// The value of a result, unless that is a failure: then these throw as fail does.
+/// Returns the value of a result, or throws as fail() does.
 inline std::size_t value_of(Result result, const char* operation, const Socket& sk) {
   if (result < 0) fail(code_of(result), operation, sk);
   return static_cast<std::size_t>(result);
@@ -39,7 +39,7 @@ inline std::size_t value_of(Result result, const char* operation, const Socket& 
   return static_cast<std::size_t>(result);
 }
 
-/// The value, or 0 and the error.
+/// Returns the value of a result, or 0 and sets error.
 inline std::size_t value_or_error(Result result, std::error_code& error) noexcept {
   error = code_of(result);
   return result < 0 ? 0 : static_cast<std::size_t>(result);

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t kMaxBuffers = IOV_MAX;
 
-// The buffers of one call as the kernel wants them.
+// The buffers of one call as an array of iovec.
 class Vector {
  public:
   template <class Buffer>
@@ -35,7 +35,7 @@ class Vector {
     header.msg_iovlen = size_;
   }
 
-  /// Takes away the bytes at the front that were sent; false if none are left.
+  /// Removes the first `sent` bytes; false if none are left.
   static bool advance(msghdr& header, std::size_t sent) {
     for (; header.msg_iovlen > 0; ++header.msg_iov, --header.msg_iovlen) {
       iovec& first = *header.msg_iov;
@@ -82,8 +82,8 @@ void for_each_item(std::string_view control, const Item& item) {
   }
 }
 
-// Room for ancillary data and the descriptors in it, made before the call: once they have come,
-// nothing may fail before they are owned.
+// The buffer for ancillary data and for its descriptors. All memory is allocated before the call,
+// so that no failure can leak a received descriptor.
 class Control {
  public:
   explicit Control(std::size_t size) : bytes_(std::make_unique<char[]>(size)), size_(size) {
@@ -121,7 +121,7 @@ class Control {
       int fd;
       std::memcpy(&fd, data.data(), sizeof fd);
       if (pidfd) {
-        message_.pidfd = Descriptor(std::max(fd, -1));  // Below -1 it says why there is none.
+        message_.pidfd = Descriptor(std::max(fd, -1));  // Below -1 it is an error code.
       } else {
         message_.fds.emplace_back(fd);
       }
@@ -133,7 +133,7 @@ class Control {
   Message message_;
 };
 
-// One recvmsg(2). The size of the message is the whole datagram's.
+// Calls recvmsg(2) once. Sets message.size to the full size of a datagram.
 Result receive_message(const Socket& sk, Message& message, ListOf<MutableBuffer> buffers,
                        std::size_t ancbufsize, int flags) {
   Control control(ancbufsize);
@@ -144,7 +144,7 @@ Result receive_message(const Socket& sk, Message& message, ListOf<MutableBuffer>
   control.into(header);
   header.msg_name = sender.data();
   header.msg_namelen = Address::capacity();
-  // The kernel tells the whole length of datagrams only. Of a stream it would throw bytes away.
+  // Only for datagrams: on a stream, MSG_TRUNC would make the kernel drop bytes.
   const int tell = sk.type() == SOCK_STREAM ? 0 : MSG_TRUNC;
   const Result size = Transfer::receiving(header, flags | tell | MSG_CMSG_CLOEXEC).over(sk);
   if (size < 0) return size;

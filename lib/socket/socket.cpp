@@ -21,7 +21,7 @@ constexpr Timeout kNow = std::chrono::nanoseconds(0);
 
 constinit std::atomic<Timeout> default_timeout{Timeout()};
 
-// A new socket's: SOCK_NONBLOCK is a timeout of zero.
+// The timeout of a new socket: SOCK_NONBLOCK means zero.
 Timeout first_timeout(int type) noexcept {
   return type & SOCK_NONBLOCK ? kNow : getdefaulttimeout();
 }
@@ -34,27 +34,27 @@ Result duplicate(int fd) noexcept {
   return once([&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, 0); });
 }
 
-// connect(2), and the wait for its end. Another call must not be made for a connection that is
-// under way: a signal, too, leaves it so in most families.
+// Calls connect(2) and waits until the connection is made. If a signal interrupts connect(2), most
+// families go on connecting, so the call must not be repeated.
 Result connect_to(const Address& peer, int fd, Deadline& deadline) noexcept {
   const auto call = [&] { return ::connect(fd, peer.data(), peer.size()); };
-  // A Unix connect is never under way. It is made, or has to be tried again, and poll cannot tell
-  // when the listener's backlog has room.
+  // A Unix connect succeeds at once or has to be repeated, and poll cannot tell when the listener's
+  // backlog has room again.
   if (peer.family() == AF_UNIX) return answer_of(call, -1, 0, deadline);
   if (deadline.at_once()) return retried(call);
   if (const Result stop = interrupted(); stop < 0) return stop;
   Result result = once(call);
-  // An attempt that an earlier call gave up is still under way: wait for it, unless it is another.
+  // An earlier call has given up waiting for this connection: go on waiting for it.
   if (result == -EALREADY && former_peer(fd, peer.family()) == peer) result = -EINPROGRESS;
   if (result != -EINTR && result != -EINPROGRESS) return result;
   if (const Result ready = wait(fd, POLLOUT, deadline); ready < 0) return ready;
   int error = 0;
   socklen_t size = sizeof error;
   const Result asked = once([&] { return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size); });
-  // Linux would refuse the next connect(2) of this socket with ECONNABORTED.
+  // Otherwise Linux would refuse the next connect(2) of this socket with ECONNABORTED.
   const sockaddr nobody{AF_UNSPEC, {}};
   if (error != 0) once([&] { return ::connect(fd, &nobody, sizeof nobody); });
-  // A signal has ended the attempt, as it does with AF_VSOCK.
+  // A signal has ended the attempt, as AF_VSOCK does: start another.
   Address name;
   if (result == -EINTR && error == 0 && name_into(name, ::getpeername, fd) == -ENOTCONN) {
     return connect_to(peer, fd, deadline);
@@ -62,7 +62,7 @@ Result connect_to(const Address& peer, int fd, Deadline& deadline) noexcept {
   return asked < 0 ? asked : failure_of(error);
 }
 
-// There is no MSG_DONTWAIT for connect(2) and accept(2).
+// A connect that must not block needs O_NONBLOCK, because connect(2) has no MSG_DONTWAIT.
 Result connect_within(Timeout timeout, const Address& peer, int fd) noexcept {
   Deadline deadline(timeout);
   if (deadline.kernel_waits(fd)) return connect_to(peer, fd, deadline);
@@ -107,7 +107,7 @@ Socket Socket::adopt(int fd) {
 Socket Socket::fromfd(int fd) {
   Descriptor copy(static_cast<int>(check(duplicate(fd), "fromfd")));
   Socket adopted = adopt(copy.fileno());
-  (void)copy.detach();  // It is the Socket's.
+  (void)copy.detach();  // Now `adopted` owns it.
   return adopted;
 }
 
@@ -150,7 +150,7 @@ Accepted Socket::accept() {
 Accepted Socket::accept(std::error_code& error) noexcept {
   Accepted accepted{Socket(-1, family_, type_, getdefaulttimeout()), Address()};
   Deadline deadline(timeout_);
-  // Set anew every time: another process, or another Socket for this listener, may have changed it.
+  // Set before every call, because another process or Socket may have changed the listener's mode.
   const bool bounded = !deadline.kernel_waits(fd_) && !deadline.at_once();
   Result fd = bounded ? set_nonblocking(fd_, true) : 0;
   if (fd == 0) {

@@ -11,16 +11,16 @@ namespace thinsock {
 
 namespace {
 
-// The most of it that may be on the stack. A thread that waits in a receive with the small one does
-// not need another page of memory for it.
+// The sizes of receive buffers on the stack; larger ones are allocated. With the small one, a
+// thread that waits in recv does not touch another page of its stack.
 constexpr std::size_t kStackChunk = 16 * 1024;
 constexpr std::size_t kSmallChunk = 2 * 1024;
 
-// Receives into a chunk and copies what has come: the kernel alone knows how long it is, and a
-// string that is made before would have to be cleared.
+// Receives into a chunk and copies it to a string. Receiving into the string itself would mean to
+// clear it first, because the length is not known before.
 Result receive_by(char* chunk, std::size_t room, std::string& data, int flags, Address* sender,
                   const Socket& sk) {
-  // Of a stream the kernel counts what it throws away, and writes nothing.
+  // On a stream, MSG_TRUNC makes the kernel drop and count bytes without writing them.
   if (flags & MSG_TRUNC && sk.type() == SOCK_STREAM) std::memset(chunk, 0, room);
   const Result result = Transfer::receiving({chunk, room}, flags, sender).over(sk);
   if (result > 0) data.assign(chunk, std::min(static_cast<std::size_t>(result), room));
@@ -39,7 +39,8 @@ Result receive_string(std::size_t room, auto&&... how) {
   return receive_by(std::make_unique_for_overwrite<char[]>(room).get(), room, how...);
 }
 
-// Throws why an operation has received only `have` of `size` bytes: 0 means that the peer closed.
+// Throws the reason why only `have` of `size` bytes were received. The result 0 means that the peer
+// has closed.
 [[noreturn]] void fail_after(std::size_t have, std::size_t size, Result result,
                              const char* operation, const Socket& sk) {
   const std::string what = with_name_of(sk, operation) + " after " + std::to_string(have) + " of " +
@@ -48,13 +49,12 @@ Result receive_string(std::size_t room, auto&&... how) {
   throw EOFError({ENODATA, std::system_category()}, what + ": closed by the peer", have);
 }
 
-// Datagrams would be cut and glued together, and an empty one be taken for the end of file.
+// With datagrams, bytes would be lost, and an empty datagram would look like the end of file.
 void require_stream(int type) {
   if (type != SOCK_STREAM) throw std::invalid_argument("recv_exactly needs a stream socket");
 }
 
-// Receives one part of what recv_exactly is to receive: of `size` bytes the first `before` are
-// there.
+// Fills one part of recv_exactly's result. Of all `size` bytes, `before` have been received.
 void receive_all(const Socket& sk, const char* operation, MutableBuffer part, Deadline& deadline,
                  std::size_t before, std::size_t size) {
   const int flags = deadline.kernel_waits(sk.fileno()) ? MSG_WAITALL : 0;

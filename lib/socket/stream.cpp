@@ -38,9 +38,9 @@ SocketBuf::~SocketBuf() {
   }
 }
 
-// Where a peer stops reading, it often has said why. So a failure to send does not keep back what
-// it said, but is reported when there is no more of it; at the end of the stream only once, because
-// that puts back what was read before the end.
+// A peer that stops reading has often sent the reason. So a failure to send is not reported before
+// everything that the peer sent has been read. At the end of the stream it is reported only once,
+// because reporting puts back the bytes that were read before the end.
 std::size_t SocketBuf::receive(MutableBuffer buffer) {
   const bool reported = send_failed_ && !send_failure_withheld_;
   std::error_code unsent;
@@ -279,7 +279,7 @@ void SocketBuf::close() {
   try {
     flush();
   } catch (const Error&) {
-    Socket(std::move(*sk_));  // Closes it without an error that would hide this one.
+    Socket(std::move(*sk_));  // Closes it, ignoring an error that would hide this one.
     throw;
   }
   sk_->close();

@@ -6,7 +6,7 @@
 
 namespace thinsock {
 
-// The slow way: there is something to wait for, a signal has come, or the transfer has failed.
+// The slow path: the socket is not ready, a signal came, a scope exists, or the transfer failed.
 Result Transfer::resume(Transfer transfer, Result tried, int fd, Deadline& deadline) noexcept {
   Deadline no_wait(std::chrono::nanoseconds(0));
   Deadline& end = transfer.flags_ & (MSG_DONTWAIT | MSG_ERRQUEUE) ? no_wait : deadline;
@@ -29,8 +29,8 @@ Result send_rest(Result tried, int fd, ConstBuffer data, int flags, std::size_t&
   }
 }
 
-// A datagram may be as long as the caller says: what does not fit is lost. Pages that are never
-// touched cost nothing.
+// Bytes of a datagram that do not fit are lost, so it gets all of bufsize, except over IP, where no
+// datagram exceeds kChunk. Allocated pages that are never touched cost nothing.
 std::size_t room_for(std::size_t bufsize, int flags, int family, int type) noexcept {
   const bool whole = type == SOCK_STREAM ? flags & MSG_WAITALL : !is_internet(family);
   return whole ? bufsize : std::min(bufsize, kChunk);

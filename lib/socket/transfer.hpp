@@ -11,10 +11,10 @@
 
 namespace thinsock {
 
-/// As the result of a first try: the call has yet to be made, as after a signal.
+/// As the result of a first try: the system call has not been made yet, as after a signal.
 constexpr Result kNotMade = -EINTR;
 
-/// What one send(2) or recv(2), or a relative of them, is asked to do.
+/// The arguments of one call of the send(2) or recv(2) family.
 class Transfer {
  public:
   static Transfer sending(ConstBuffer data, int flags, const Address* to = nullptr) noexcept {
@@ -32,8 +32,8 @@ class Transfer {
     return {false, nullptr, 0, flags, nullptr, &message};
   }
 
-  /// Makes the transfer, after waiting for the socket if that may be: how many bytes went. Where
-  /// there is no need to wait, this costs the system call alone.
+  /// Makes the transfer, waiting for the socket if the timeout allows it, and returns the number of
+  /// bytes. If nothing has to wait, the only cost is the system call.
   Result over(const Socket& sk) const noexcept {
     const Result tried = first_try(sk.fileno(), sk.gettimeout());
     if (tried >= 0) [[likely]]
@@ -41,17 +41,18 @@ class Transfer {
     Deadline deadline(sk.gettimeout());
     return resume(*this, tried, sk.fileno(), deadline);
   }
-  /// The same as one of several transfers that have a deadline together.
+  /// The same for one of several transfers that share a deadline.
   Result over(int fd, Deadline& deadline) const noexcept {
     const Result tried = first_try(fd, deadline.timeout());
     return tried >= 0 ? tried : resume(*this, tried, fd, deadline);
   }
 
-  /// Makes the system call once, unless a scope may have to end it before that.
+  /// Makes the system call once, or returns kNotMade if a scope of this thread may have to end it.
   Result first_try(int fd, Timeout timeout) const noexcept {
     return current_scope == nullptr ? result_of(make(fd, timeout == std::nullopt)) : kNotMade;
   }
-  /// Goes on after a first try. By value, so that the fast way keeps a Transfer in registers.
+  /// Continues after a first try that returned a negative result. Takes the Transfer by value, so
+  /// that the fast path can keep it in registers.
   static Result resume(Transfer transfer, Result tried, int fd, Deadline& deadline) noexcept;
 
  private:
@@ -59,7 +60,7 @@ class Transfer {
            msghdr* message) noexcept
       : data_(data), size_(size), peer_(peer), message_(message), flags_(flags), sends_(sends) {}
 
-  // The system call.
+  // Makes the system call.
   long make(int fd, bool may_block) const noexcept {
     int flags = flags_;
     if (sends_) flags |= MSG_NOSIGNAL;
@@ -78,16 +79,16 @@ class Transfer {
   char* data_;
   std::size_t size_;
   Address* peer_;
-  msghdr* message_;  // If not null, all of the above is in there.
+  msghdr* message_;  // If not null, it replaces the members above.
   int flags_;
   bool sends_;
 };
 
-/// Goes on with sending all of data after a first try, and counts in `sent` how much has gone.
+/// Continues sending data after a first try. Sets `sent` to the number of bytes sent.
 Result send_rest(Result tried, int fd, ConstBuffer data, int flags, std::size_t& sent,
                  Deadline& deadline) noexcept;
 
-/// Sends all of data. If that fails, `sent` says how much has gone.
+/// Sends all of data. Only after a failure it sets `sent` to the number of bytes sent.
 inline Result send_all(int fd, ConstBuffer data, int flags, std::size_t& sent,
                        Timeout timeout) noexcept {
   const Result first = Transfer::sending(data, flags).first_try(fd, timeout);
@@ -100,7 +101,7 @@ inline Result send_all(int fd, ConstBuffer data, int flags, std::size_t& sent,
 /// The most that recv takes from a stream in one call.
 constexpr std::size_t kChunk = 64 * 1024;
 
-/// How many of the bytes that a receive asks for are worth making room for.
+/// How many bytes to allocate for a receive of at most bufsize bytes.
 std::size_t room_for(std::size_t bufsize, int flags, int family, int type) noexcept;
 
 }  // namespace thinsock
