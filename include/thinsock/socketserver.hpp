@@ -164,6 +164,7 @@ class BaseServer {
   bool handle_one(Request& request, Address& client_address);
   bool next_request(Request& request, Address& client_address);
   void back_off(bool tell);
+  void back_off_after(long failure);
   void run_service_actions();
   bool finish_or_report(Request& request, const Address& client_address) noexcept;
   void shutdown_or_report(Request& request, const Address& client_address) noexcept;

@@ -51,9 +51,9 @@ class BaseServer::Serving {
       if (state_.cut.stop_requested()) state_.cut = std::stop_source();
     }
     if (state_.process != ::getpid()) {  // After a fork the bell and the door are the parent's.
-      state_.process = ::getpid();
       state_.bell.replace_after_fork();
       state_.door.emplace(state_.bell);
+      state_.process = ::getpid();
     }
     state_.bell.silence();  // A later stop rings again.
     state_.doing = State::Doing::taking;
@@ -87,7 +87,7 @@ class BaseServer::Serving {
 BaseServer::BaseServer(RequestHandler handler, const ServerOptions& given)
     : options(given), handler_(std::move(handler)), state_(std::make_unique<State>(*this)) {}
 
-BaseServer::~BaseServer() = default;
+BaseServer::~BaseServer() { state_->threads.finish(options.shutdown_timeout); }
 
 void BaseServer::serve_forever(Timeout poll_interval) {
   if (state_->asked == State::Asked::close) return;
@@ -210,7 +210,12 @@ BaseServer::Event BaseServer::next_event(Timeout timeout) {
   while (!state.is_asked_to_end() && interrupted() == 0) {
     if (options.refuse_at_limit || has_room()) {
       if (has_datagram()) return Event::request;
-      check(has_threads() ? state.door->open_once(fileno()) : state.door->open(fileno()), "serve");
+      const Result opened =
+          has_threads() ? state.door->open_once(fileno()) : state.door->open(fileno());
+      if (opened < 0) {
+        back_off_after(opened);
+        continue;
+      }
     } else {
       state.door->shut();
     }
@@ -227,8 +232,11 @@ BaseServer::Event BaseServer::next_event(Timeout timeout) {
     if (passed.fd == state.bell.fileno() && !state.is_asked_to_end()) state.bell.silence();
     if (passed.fd == -ETIMEDOUT && interrupted() == 0 && deadline.remaining() == nanoseconds(0))
       return Event::timeout;
-    if (passed.fd < 0 && passed.fd != -ETIMEDOUT && passed.fd != -ECANCELED)
+    if (passed.fd == -ENOMEM) {
+      back_off_after(passed.fd);
+    } else if (passed.fd < 0 && passed.fd != -ETIMEDOUT && passed.fd != -ECANCELED) {
       check(passed.fd, "serve");
+    }
   }
   return Event::stop;
 }
@@ -281,6 +289,14 @@ void BaseServer::back_off(bool tell) {
   if (tell && !std::exchange(state.failing, true)) handle_error(none, Address());
   Deadline pause{Timeout(kPause)};
   wait(state.bell.fileno(), POLLIN, pause);
+}
+
+void BaseServer::back_off_after(Result failure) {
+  try {
+    check(failure, "serve");
+  } catch (const Error&) {
+    back_off(true);
+  }
 }
 
 void BaseServer::run_service_actions() {

@@ -49,6 +49,7 @@ void RequestThreads::serve(Timeout poll_interval) {
   {
     const Taking taking(*this);
     for (std::unique_lock lock(mutex_); goes_on(); lock.lock()) {
+      if (opened_ < 0) open_door_again(lock);
       try {
         if (at_door_ == 0 && !full_) create();
       } catch (const Error&) {  // The next thread to end its request will wait at the door.
@@ -157,6 +158,7 @@ bool RequestThreads::next_job(Job& job, std::unique_lock<std::mutex>& lock) {
       return true;
     }
     if (!taking_ || state.is_asked_to_end()) return false;
+    if (opened_ < 0) open_door_again(lock);
     lock.unlock();
     Deadline spare{Timeout(kSpareThreadTime)};
     const Door::Passed passed = state.door->wait(spare);
@@ -189,10 +191,9 @@ bool RequestThreads::take(Job& job, bool readable) noexcept {
   try {
     job.accepted = server_.handle_one(job.request, job.client_address) && job.accepted;
     server_.run_service_actions();
-  } catch (...) {  // handle_error threw; serve_forever rethrows it.
+  } catch (...) {
     const std::lock_guard lock(mutex_);
-    failure_ = std::current_exception();
-    server_.state_->bell.ring();
+    end_with(std::current_exception());
   }
   if (!job.accepted) Socket(std::move(job.request.socket));
   return job.accepted;
@@ -208,10 +209,31 @@ void RequestThreads::let_next_through() noexcept {
   if (at_door_ == 0) server_.state_->bell.ring();
 }
 
+// If that fails, for want of memory, the bell wakes a thread that tries again.
 void RequestThreads::open_door() noexcept {
-  const Result result = server_.state_->door->open_once(server_.fileno());
-  if (result == 0) return;
-  failure_ = std::make_exception_ptr(Error(code_of(result), "serve_forever"));
+  opened_ = server_.state_->door->open_once(server_.fileno());
+  if (opened_ < 0) server_.state_->bell.ring();
+}
+
+// Called by whichever thread the bell has woken.
+void RequestThreads::open_door_again(std::unique_lock<std::mutex>& lock) noexcept {
+  const Result failure = std::exchange(opened_, 0);
+  lock.unlock();
+  std::exception_ptr thrown;
+  try {
+    const std::lock_guard alone(hooks_mutex_);
+    server_.back_off_after(failure);
+  } catch (...) {
+    thrown = std::current_exception();
+  }
+  lock.lock();
+  if (thrown) end_with(thrown);
+  open_door();
+}
+
+// Makes serve() throw this, after handle_error has thrown it.
+void RequestThreads::end_with(const std::exception_ptr& thrown) noexcept {
+  failure_ = thrown;
   server_.state_->bell.ring();
 }
 
@@ -276,7 +298,5 @@ bool RequestThreads::unwaited() noexcept {
   const std::lock_guard lock(mutex_);
   return unwaited_;
 }
-
-RequestThreads::~RequestThreads() { finish(server_.options.shutdown_timeout); }
 
 }  // namespace thinsock

@@ -28,7 +28,6 @@ struct Job {
 class RequestThreads {
  public:
   explicit RequestThreads(BaseServer& server) : server_(server) {}
-  ~RequestThreads();
 
   /// Returns once the server must stop and no thread takes requests any more.
   void serve(Timeout poll_interval);
@@ -56,6 +55,8 @@ class RequestThreads {
   void leave_door() noexcept;
   void let_next_through() noexcept;
   void open_door() noexcept;
+  void open_door_again(std::unique_lock<std::mutex>& lock) noexcept;
+  void end_with(const std::exception_ptr& thrown) noexcept;
   void answer(Worker& worker) noexcept;
   std::size_t must_end(Answering::Ends when) noexcept;
   void leave(Worker& worker, std::unique_lock<std::mutex>& lock) noexcept;
@@ -70,6 +71,7 @@ class RequestThreads {
   bool taking_ = false;  // Threads may take requests.
   bool full_ = false;    // max_threads requests are under way, and the door is shut.
   bool unwaited_ = false;
+  Result opened_ = 0;              // Of the last attempt to open the door.
   std::size_t at_door_ = 0;        // Threads that wait there, or are on the way.
   std::size_t under_way_ = 0;      // Requests.
   std::size_t alive_ = 0;          // Threads.
