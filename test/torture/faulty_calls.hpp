@@ -1,0 +1,39 @@
+// Stands between the library and libc, and makes chosen calls fail.
+#pragma once
+
+#include <span>
+#include <vector>
+
+namespace torture {
+
+/// A function of libc that the library calls, and the errors with which it may fail, then zeros.
+struct Call {
+  const char* name;
+  int errors[10];
+  /// Whether the caller must not notice an EAGAIN. It must never notice an EINTR.
+  bool waits_after_again = false;
+};
+/// The last one is operator new.
+std::span<const Call> calls();
+
+/// Call this first, once.
+void set_up();
+/// From now on, in threads that are not Spared, `times` successive calls fail with the error,
+/// beginning with the number-th.
+void fail(std::size_t call, int number, int times, int error);
+/// Counts calls, and lets none fail.
+void count();
+/// Neither counts nor fails any more.
+void stop();
+/// How many times each call was made since count() or fail().
+std::vector<int> counted();
+
+/// While one exists, the calls of its thread are neither counted nor do they fail.
+class Spared {
+ public:
+  Spared() noexcept;
+  ~Spared();
+  Spared(const Spared&) = delete;
+};
+
+}  // namespace torture
