@@ -181,16 +181,26 @@ void files() {
   expect(one.sendfile(reading.fileno()) == 5, "sendfile from a pipe");
 }
 
+// A path of this process. A failed case leaves none to a later process of the same number.
+class TemporaryPath {
+ public:
+  TemporaryPath() { remove(); }
+  TemporaryPath(const TemporaryPath&) = delete;
+  ~TemporaryPath() { remove(); }
+
+  const std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("torture." + std::to_string(::getpid()));
+
+ private:
+  void remove() const {
+    const Spared spared;
+    std::filesystem::remove(path);
+  }
+};
+
 void unix_path() {
-  const auto path = std::filesystem::temp_directory_path() /
-                    ("torture." + std::to_string(::getpid()) + ".socket");
-  struct Removed {
-    const std::filesystem::path& path;
-    ~Removed() {
-      const Spared spared;
-      std::filesystem::remove(path);
-    }
-  } removed{path};
+  const TemporaryPath temporary;
+  const auto& path = temporary.path;
   Socket listener = patient(create_server(path));
   Socket one = create_connection(path, 5s);
   Socket other = patient(listener.accept().socket);
@@ -310,11 +320,8 @@ void serve_tcp() {
 }
 template <class Server>
 void serve_unix() {
-  const auto path = std::filesystem::temp_directory_path() /
-                    ("torture." + std::to_string(::getpid()) + ".server");
-  serve<Server>(path);
-  const Spared spared;
-  std::filesystem::remove(path);
+  const TemporaryPath temporary;
+  serve<Server>(temporary.path);
 }
 template <class Server>
 void serve_in_a_scope() {
