@@ -1,6 +1,7 @@
 """CPU time of the compiler's front end for the smallest client, and the size of its program."""
 
 import json
+import os
 import resource
 import shlex
 import shutil
@@ -44,6 +45,7 @@ def stripped_size(program):
 
 
 arguments = Arguments()
+os.environ["CCACHE_DISABLE"] = "1"  # A cache would answer instead of the compiler.
 pin_to_one_cpu()
 build = next(parent for parent in arguments.programs.resolve().parents
              if (parent / "compile_commands.json").exists())
