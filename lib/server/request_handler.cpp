@@ -34,7 +34,7 @@ void RequestContext::set_idle(bool idle) const noexcept {
 }
 
 std::stop_token RequestContext::stop_token() const noexcept {
-  return server.state_->cut.get_token();
+  return server.state_->handlers_stop.get_token();
 }
 
 const RequestContext& RequestContext::unreachable() noexcept { std::terminate(); }

@@ -48,7 +48,7 @@ class BaseServer::Serving {
       state_.asked.compare_exchange_strong(before, State::Asked::nothing);
     if (!state_.is_asked_to_end()) {
       state_.requests_end = Answering::Ends::when_answered;
-      if (state_.cut.stop_requested()) state_.cut = std::stop_source();
+      if (state_.handlers_stop.stop_requested()) state_.handlers_stop = std::stop_source();
     }
     if (state_.process != ::getpid()) {  // After a fork the bell and the door are the parent's.
       state_.bell.replace_after_fork();
@@ -63,7 +63,7 @@ class BaseServer::Serving {
   ~Serving() {
     const bool closing = become(State::Doing::draining) == State::Asked::close;
     if (closing || for_ever_) server_.drain(closing);
-    const bool requests_left = state_.threads.unwaited();
+    const bool requests_left = state_.threads.needs_finish();
     const bool ended = for_ever_ || state_.is_asked_to_end();
     // One of the last requests may have asked to close the server.
     if (for_ever_ && state_.asked == State::Asked::close) server_.close_socket();
@@ -129,7 +129,7 @@ void BaseServer::request_shutdown() noexcept {
   const bool at_once = options.shutdown_timeout == nanoseconds(0);
   state_->requests_end = at_once ? Answering::Ends::now : Answering::Ends::when_idle;
   state_->stop();
-  state_->cut_off += state_->current.try_must_end(state_->requests_end);
+  state_->cut_off += state_->loop_request.try_must_end(state_->requests_end);
 }
 
 std::size_t BaseServer::server_close() {
@@ -139,12 +139,12 @@ std::size_t BaseServer::server_close() {
   const OutOfScope out_of_scope;
   std::unique_lock lock(state.mutex);
   const auto over = [&] { return !state.serving(); };
-  state.cut_off += state.current.must_end(Answering::Ends::when_idle);
+  state.cut_off += state.loop_request.must_end(Answering::Ends::when_idle);
   if (!state.changed.wait_until(lock, moment_after(options.shutdown_timeout), over)) {
     state.requests_end = Answering::Ends::now;
-    state.cut_off += state.current.must_end(Answering::Ends::now);
+    state.cut_off += state.loop_request.must_end(Answering::Ends::now);
     lock.unlock();
-    state.cut.request_stop();
+    state.handlers_stop.request_stop();
     lock.lock();
     state.changed.wait(lock, over);
   }
@@ -226,7 +226,7 @@ BaseServer::Event BaseServer::next_event(Timeout timeout) {
     const Door::Passed passed = state.door->wait(until);
     state.children.reap(passed.fd);
     if (passed.fd == fileno()) {
-      state.trouble = !passed.readable;
+      state.listener_has_error = !passed.readable;
       return Event::request;
     }
     if (passed.fd == state.bell.fileno() && !state.is_asked_to_end()) state.bell.silence();
@@ -267,14 +267,14 @@ bool BaseServer::next_request(Request& request, Address& client_address) {
   State& state = *state_;
   try {
     std::tie(request, client_address) = get_request();
-    state.failing = false;
+    state.failure_reported = false;
     if (request.socket.fileno() != -1 && options.idle_timeout != std::nullopt) {
       request.socket.settimeout(options.idle_timeout);
     }
     return true;
   } catch (const Error& error) {
     const bool one_client = concerns_one_client(error.code());
-    if (!one_client || state.trouble) back_off(!one_client);
+    if (!one_client || state.listener_has_error) back_off(!one_client);
   } catch (...) {
     back_off(true);
   }
@@ -286,7 +286,7 @@ bool BaseServer::next_request(Request& request, Address& client_address) {
 void BaseServer::back_off(bool tell) {
   State& state = *state_;
   Request none;
-  if (tell && !std::exchange(state.failing, true)) handle_error(none, Address());
+  if (tell && !std::exchange(state.failure_reported, true)) handle_error(none, Address());
   Deadline pause{Timeout(kPause)};
   wait(state.bell.fileno(), POLLIN, pause);
 }
@@ -317,8 +317,8 @@ void BaseServer::process_request(Request& request, const Address& client_address
     ~End() { answering.end(); }
   };
   {
-    const End end{state.current};
-    state.cut_off += state.current.begin(request, client_address, state.requests_end);
+    const End end{state.loop_request};
+    state.cut_off += state.loop_request.begin(request, client_address, state.requests_end);
     finish_request(request, client_address);
   }
   shutdown_request(request);
@@ -344,7 +344,7 @@ void BaseServer::handle_error(Request&, const Address& client_address) try {
   std::string text = "an exception that is not a std::exception";
   try {
     throw;
-  } catch (const Error& error) {
+  } catch (const std::system_error& error) {
     const std::error_code& code = error.code();
     if (code == std::errc::connection_reset || code == std::errc::broken_pipe ||
         code == std::errc::not_connected || code == std::errc::operation_canceled)

@@ -45,12 +45,12 @@ struct BaseServer::State {
   /// The server's class while its requests may run, else null; close_in_destructor checks it.
   const std::type_info* in_use_as = nullptr;
 
-  Answering current;     // The request that the loop itself answers.
-  bool failing = false;  // The failure to get a request was reported.
-  bool trouble = false;  // The listener reports an error, not a client.
+  Answering loop_request;           // The request that the loop itself answers.
+  bool failure_reported = false;    // No request could be taken, and handle_error was told.
+  bool listener_has_error = false;  // What woke the server is an error, not a client.
   /// When requests that begin now have to end.
   std::atomic<Answering::Ends> requests_end = Answering::Ends::when_answered;
-  std::stop_source cut;  // Stopped when requests are cut off.
+  std::stop_source handlers_stop;  // Stopped when requests are cut off.
   std::atomic<std::size_t> cut_off = 0;
   RequestThreads threads;
   RequestChildren children;

@@ -37,7 +37,7 @@ class RequestThreads::Taking {
     std::unique_lock lock(threads_.mutex_);
     threads_.taking_ = false;
     threads_.server_.state_->bell.ring();
-    threads_.changed_.wait(lock, [&] { return threads_.at_door_ == 0; });
+    threads_.changed_.wait(lock, [&] { return threads_.waiting_threads_ == 0; });
   }
 
  private:
@@ -51,7 +51,7 @@ void RequestThreads::serve(Timeout poll_interval) {
     for (std::unique_lock lock(mutex_); goes_on(); lock.lock()) {
       if (opened_ < 0) open_door_again(lock);
       try {
-        if (at_door_ == 0 && !full_) create();
+        if (waiting_threads_ == 0 && !is_full_) create();
       } catch (const Error&) {  // The next thread to end its request will wait at the door.
       }
       lock.unlock();
@@ -78,7 +78,7 @@ bool RequestThreads::goes_on() noexcept {
 
 bool RequestThreads::room() const noexcept {
   const std::size_t most = server_.options.max_threads;
-  return most == 0 || under_way_ < most;
+  return most == 0 || running_requests_ < most;
 }
 
 bool RequestThreads::may_take() const noexcept { return room() || server_.options.refuse_at_limit; }
@@ -86,7 +86,7 @@ bool RequestThreads::may_take() const noexcept { return room() || server_.option
 bool RequestThreads::has_room() noexcept {
   if (server_.options.max_threads == 0) return true;
   const std::lock_guard lock(mutex_);
-  full_ = !may_take();
+  is_full_ = !may_take();
   return room();
 }
 
@@ -107,8 +107,8 @@ void RequestThreads::start(Request& request, const Address& client_address) {
     handed_over_.pop_back();
     throw;
   }
-  ++under_way_;
-  unwaited_ = true;
+  ++running_requests_;
+  needs_finish_ = true;
 }
 
 // Starts a thread, which takes a handed-over request or goes to the door. The caller holds mutex_.
@@ -122,8 +122,8 @@ void RequestThreads::create() {
   if (error == 0) error = ::pthread_create(&thread, &attributes, run, this);
   ::pthread_attr_destroy(&attributes);
   if (error != 0) fail(code_of(-error), "thread");
-  ++alive_;
-  ++at_door_;
+  ++all_threads_;
+  ++waiting_threads_;
 }
 
 void* RequestThreads::run(void* threads) noexcept {
@@ -140,9 +140,9 @@ void RequestThreads::work() noexcept {
     lock.unlock();
     answer(worker);
     lock.lock();
-    ++at_door_;
-    if (--under_way_ == 0) changed_.notify_all();
-    if (std::exchange(full_, false)) open_door();
+    ++waiting_threads_;
+    if (--running_requests_ == 0) changed_.notify_all();
+    if (std::exchange(is_full_, false)) open_door();
   }
   leave(worker, lock);
 }
@@ -166,10 +166,10 @@ bool RequestThreads::next_job(Job& job, std::unique_lock<std::mutex>& lock) {
     const bool accepted = through && take(job, passed.readable);
     lock.lock();
     if (rang && !goes_on()) return false;
-    if (passed.fd < 0 && at_door_ > 1) return false;
+    if (passed.fd < 0 && waiting_threads_ > 1) return false;
     if (accepted) {
       leave_door();
-      ++under_way_;
+      ++running_requests_;
     }
     if (through) let_next_through();
     if (accepted) return true;
@@ -178,13 +178,13 @@ bool RequestThreads::next_job(Job& job, std::unique_lock<std::mutex>& lock) {
 
 // ~Taking waits until no thread is at the door.
 void RequestThreads::leave_door() noexcept {
-  if (--at_door_ == 0 && !taking_) changed_.notify_all();
+  if (--waiting_threads_ == 0 && !taking_) changed_.notify_all();
 }
 
 // Takes a request through the hooks, under hooks_mutex_. False if this thread has none to answer.
 bool RequestThreads::take(Job& job, bool readable) noexcept {
   const std::lock_guard alone(hooks_mutex_);
-  server_.state_->trouble = !readable;
+  server_.state_->listener_has_error = !readable;
   if (server_.state_->is_asked_to_end()) return false;
   const InRole role(server_, true, &job);
   job.accepted = false;
@@ -203,10 +203,10 @@ bool RequestThreads::take(Job& job, bool readable) noexcept {
 // starts one: a thread that starts another has to allocate, which costs each idle connection
 // memory.
 void RequestThreads::let_next_through() noexcept {
-  full_ = !may_take();
-  if (full_) return;
+  is_full_ = !may_take();
+  if (is_full_) return;
   open_door();
-  if (at_door_ == 0) server_.state_->bell.ring();
+  if (waiting_threads_ == 0) server_.state_->bell.ring();
 }
 
 // If that fails, for want of memory, the bell wakes a thread that tries again.
@@ -251,9 +251,9 @@ void RequestThreads::leave(Worker& worker, std::unique_lock<std::mutex>& lock) n
   Worker** link = &workers_;
   while (*link != &worker) link = &(*link)->next;
   *link = worker.next;
-  const auto before = std::exchange(last_, ::pthread_self());
-  --at_door_;
-  --alive_;
+  const auto before = std::exchange(last_ended_, ::pthread_self());
+  --waiting_threads_;
+  --all_threads_;
   changed_.notify_all();
   lock.unlock();
   if (before) ::pthread_join(*before, nullptr);
@@ -275,15 +275,16 @@ std::size_t RequestThreads::finish(Timeout grace) {
   BaseServer::State& state = *server_.state_;
   std::unique_lock lock(mutex_);
   std::size_t cut_off = must_end(Answering::Ends::when_idle);
-  if (!changed_.wait_until(lock, end, [&] { return under_way_ == 0; })) {
+  if (!changed_.wait_until(lock, end, [&] { return running_requests_ == 0; })) {
     cut_off = must_end(Answering::Ends::now);
     lock.unlock();
-    state.cut.request_stop();  // Not under the mutex: it runs the handlers' stop callbacks.
+    // Not under the mutex: it runs the handlers' stop callbacks.
+    state.handlers_stop.request_stop();
     lock.lock();
   }
-  changed_.wait(lock, [&] { return alive_ == 0; });
-  unwaited_ = false;
-  const auto last = std::exchange(last_, std::nullopt);
+  changed_.wait(lock, [&] { return all_threads_ == 0; });
+  needs_finish_ = false;
+  const auto last = std::exchange(last_ended_, std::nullopt);
   lock.unlock();
   if (last) ::pthread_join(*last, nullptr);
   return cut_off;
@@ -291,12 +292,12 @@ std::size_t RequestThreads::finish(Timeout grace) {
 
 void RequestThreads::leave_listener() noexcept {
   const std::lock_guard lock(mutex_);
-  full_ = false;
+  is_full_ = false;
 }
 
-bool RequestThreads::unwaited() noexcept {
+bool RequestThreads::needs_finish() noexcept {
   const std::lock_guard lock(mutex_);
-  return unwaited_;
+  return needs_finish_;
 }
 
 }  // namespace thinsock

@@ -41,7 +41,7 @@ class RequestThreads {
   /// Keeps threads from opening the door for a listener that is about to be closed.
   void leave_listener() noexcept;
   /// Whether requests were given to threads since the last finish().
-  bool unwaited() noexcept;
+  bool needs_finish() noexcept;
 
  private:
   struct Worker;
@@ -68,17 +68,17 @@ class RequestThreads {
   std::mutex hooks_mutex_;  // Held by the thread that calls the hooks; locked before mutex_.
   std::mutex mutex_;        // Guards all that follows.
   std::condition_variable changed_;
-  bool taking_ = false;  // Threads may take requests.
-  bool full_ = false;    // max_threads requests are under way, and the door is shut.
-  bool unwaited_ = false;
-  Result opened_ = 0;              // Of the last attempt to open the door.
-  std::size_t at_door_ = 0;        // Threads that wait there, or are on the way.
-  std::size_t under_way_ = 0;      // Requests.
-  std::size_t alive_ = 0;          // Threads.
-  Worker* workers_ = nullptr;      // The running threads.
-  std::list<Job> handed_over_;     // Requests for threads that have not begun.
-  std::optional<pthread_t> last_;  // The last thread that ended; it has joined the one before.
-  std::exception_ptr failure_;     // For serve() to throw.
+  bool taking_ = false;              // Threads may take requests.
+  bool is_full_ = false;             // max_threads requests run, and the door is shut.
+  bool needs_finish_ = false;        // Threads were given requests since the last finish().
+  Result opened_ = 0;                // Of the last attempt to open the door.
+  std::size_t waiting_threads_ = 0;  // At the door, or on the way there.
+  std::size_t running_requests_ = 0;
+  std::size_t all_threads_ = 0;
+  Worker* workers_ = nullptr;            // The running threads.
+  std::list<Job> handed_over_;           // Requests for threads that have not begun.
+  std::optional<pthread_t> last_ended_;  // This thread has joined the one that ended before it.
+  std::exception_ptr failure_;           // For serve() to throw.
 };
 
 }  // namespace thinsock
