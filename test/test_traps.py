@@ -31,6 +31,8 @@ CLOSED = "a Socket that is not kept is closed"
 LOST = "a connection that is not kept is closed"
 NO_NAME = "a scope needs a name, or it ends at once"
 NO_HANDLE = r"a handler class must have: void handle\(\) override"
+COPIED = r"a handler's argument is copied: write std::ref\(argument\)"
+UNIT = "a timeout needs a unit: write 5s, with <chrono>"
 SHAPES = r"handler<Class>, or a function that takes \(Socket&, const Address&\) or \(RequestContext&\)"
 
 # What a user might write, what the first error says, and what to write instead.
@@ -64,6 +66,13 @@ TRAPS = [
      "sk = create_connection({\"localhost\", 80});"),
     ("sk = create_connection(data, port, 5s);", r"write create_connection\(\{host, port\}\)",
      "sk = create_connection({data, port}, 5s);"),
+    ("sk.settimeout(5);", UNIT, "sk.settimeout(5s);"),
+    ("Timeout timeout = false;", UNIT, "Timeout timeout = std::nullopt;"),
+    ("sk.settimeout(2.5);", UNIT, "sk.settimeout(2.5s);"),
+    ("sk = create_connection({\"localhost\", 80}, 5);", UNIT,
+     "sk = create_connection({\"localhost\", 80}, 5s);"),
+    ("CancelScope scope(30);", UNIT, "CancelScope scope(30s);"),
+    ("CancelScope ctrl_c({2}, 30);", UNIT, "CancelScope ctrl_c({2}, 30s);"),
     ("struct H : BaseRequestHandler {};"
      "RequestHandler answer = handler<H>;", NO_HANDLE,
      "struct H : BaseRequestHandler { void handle() override {} };"
@@ -76,6 +85,18 @@ TRAPS = [
      "UDPServer server({\"\", 80}, handler<H>);", NO_HANDLE,
      "struct H : DatagramRequestHandler { private: void handle() override {} };"
      "UDPServer server({\"\", 80}, handler<H>);"),
+    ("struct H : BaseRequestHandler { void handle() const {} };"
+     "TCPServer server({\"\", 80}, handler<H>);", NO_HANDLE,
+     "struct H : BaseRequestHandler { void handle() noexcept override {} };"
+     "TCPServer server({\"\", 80}, handler<H>);"),
+    ("struct H : BaseRequestHandler { void handle(int = 0) {} };"
+     "TCPServer server({\"\", 80}, handler<H>);", NO_HANDLE,
+     "struct G : BaseRequestHandler { void handle() override {} }; struct H : G {};"
+     "TCPServer server({\"\", 80}, handler<H>);"),
+    ("struct H : BaseRequestHandler { H(Socket&) {} void handle() override {} };"
+     "TCPServer server({\"\", 80}, handler<H>(sk));", COPIED,
+     "struct H : BaseRequestHandler { H(Socket&) {} void handle() override {} };"
+     "TCPServer server({\"\", 80}, handler<H>(std::ref(sk)));"),
     ("TCPServer server({\"\", 80}, [](Socket) {});", SHAPES,
      "TCPServer server({\"\", 80}, [](Socket&, const Address&) {});"),
     ("RequestHandler answer = [](BaseRequestHandler&) {};", SHAPES,

@@ -154,11 +154,15 @@ class DatagramRequestHandler : public BaseRequestHandler {
 template <class H>
 struct HandlerClass;
 
-/// Whether a handler class has a handle() besides the one of BaseRequestHandler, which does
-/// nothing.
+/// Whether a handler class overrides handle(). One that is private or overloaded cannot be looked
+/// at, and is believed.
 template <class H>
 concept Handles = !requires {
-  { &H::handle } -> std::same_as<void (BaseRequestHandler::*)()>;
+  &H::handle;
+}
+|| requires {
+  { &H::handle } -> std::convertible_to<void (H::*)()>;
+  requires !std::same_as<decltype(&H::handle), void (BaseRequestHandler::*)()>;
 };
 
 /// The type of a server's handler argument: handler<Echo>, which constructs an Echo for each
@@ -204,15 +208,19 @@ struct HandlerClass {
    public:
     template <class... Args>
     explicit Concrete(const RequestContext& context, Args&... args)
-        : RequestContext(context), H(args...) {}
+        : RequestContext(context),
+          H(args...) {}  // From copies of handler's arguments: std::ref(x) is for an X&.
 
    private:
     void made_by_a_server() override {}
   };
 
   template <class... Args>
-  RequestHandler operator()(Args... args) const {
-    return [args = std::tuple<Args...>(std::move(args)...)](RequestContext& context) {
+  RequestHandler operator()(Args&&... args) const {
+    static_assert((std::copy_constructible<std::decay_t<Args>> && ...),
+                  "a handler's argument is copied: write std::ref(argument)");
+    return [args = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)](
+               RequestContext& context) {
       std::apply(
           [&](const auto&... each) {
             Concrete concrete(context, each...);

@@ -328,8 +328,8 @@ struct Keepalive {
     Timeout happy_eyeballs_delay = std::nullopt);
 
 /// Does not compile, because host and port are one argument: {host, port}.
-template <std::integral Port>
-auto create_connection(std::string_view, Port, const auto&...) {
+template <std::convertible_to<std::string_view> Host, std::integral Port>
+auto create_connection(const Host&, Port, const auto&...) {
   static_assert(never<Port>, "an address is one argument: write create_connection({host, port})");
 }
 

@@ -40,6 +40,12 @@ class Timeout {
   constexpr Timeout(const std::optional<D>& duration)
       : nanoseconds_(duration ? nanoseconds_of(*duration) : kForEver) {}
 
+  /// Does not compile, because a number does not tell its unit.
+  template <class Number>
+  requires std::is_arithmetic_v<Number> Timeout(Number) {
+    static_assert(Duration<Number>, "a timeout needs a unit: write 5s, with <chrono>");
+  }
+
   /// Rounds up to a whole number of D, so that a short wait never becomes "do not wait"; "for ever"
   /// becomes std::nullopt. Throws std::out_of_range if a D cannot be that long.
   template <Duration D>
