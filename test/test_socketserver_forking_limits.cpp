@@ -194,12 +194,13 @@ TEST_CASE("clients beyond max_children are refused if so wanted",
 TEST_CASE("processes that outlast shutdown_timeout are killed and counted",
           "[socketserver][forking][server_close][native]") {
   ForkingTCPServer server(kLoopback, tell_pid_and_wait, options_with({.shutdown_timeout = 20ms}));
-  std::optional<Served> first(std::in_place, server), second(std::in_place, server);
-  second.reset();
+  Served first(server), second(server);
+  second.end();
+  second.wait_until_dead();
   const bool in_serve_forever = GENERATE(true, false);
   if (in_serve_forever) const Serving until_shutdown(server);
   REQUIRE(server.server_close() == 1);
-  REQUIRE(first->client.recv(1).empty());
+  REQUIRE(first.client.recv(1).empty());
   REQUIRE(no_children());
 }
 
