@@ -17,15 +17,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdarg>
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 namespace torture {
 
@@ -95,9 +98,13 @@ struct State {
   std::array<std::atomic<int>, std::size(kCalls)> counts{};
   std::atomic<std::size_t> call = kNone;  // The one that fails.
   std::atomic<int> first = 0, last = 0, error = 0;
+  std::atomic<bool> shortens = false;
+  std::atomic<std::uint64_t> random = 0;
+  std::atomic<long> short_counts = 0, interrupted = 0, blocked = 0;
 };
 constinit State* state = nullptr;  // Shared with the processes that are forked later.
 constinit thread_local int spared = 0;
+constinit thread_local bool was_blocked = false;  // This thread's last transfer failed with EAGAIN.
 
 // The error with which this call has to fail, or 0.
 int fault(std::size_t call) noexcept {
@@ -119,6 +126,70 @@ Result faulty(Result (*)(Arguments...), std::type_identity_t<Arguments>... argum
     return static_cast<Result>(-1);
   }
   return libc(arguments...);
+}
+
+// SplitMix64: one sequence of numbers for all threads.
+std::uint64_t next_random() noexcept {
+  std::uint64_t number = state->random += 0x9e3779b97f4a7c15;
+  number = (number ^ number >> 30) * 0xbf58476d1ce4e5b9;
+  number = (number ^ number >> 27) * 0x94d049bb133111eb;
+  return number ^ number >> 31;
+}
+
+// Whether fd is a socket of which a shorter transfer would cut a message.
+bool keeps_messages(int fd) noexcept {
+  const Spared inner;
+  int type = SOCK_STREAM;
+  socklen_t size = sizeof type;
+  ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size);  // Fails for a file or a pipe.
+  return type != SOCK_STREAM;
+}
+
+ssize_t failed(int error, std::atomic<long>& count) noexcept {
+  ++count;
+  errno = error;
+  return -1;
+}
+
+// Calls call(size). Under shorten() the size may be smaller, or the call may fail instead, but not
+// with EAGAIN twice in a row: after a hang-up in poll(2), the library takes the second one for the
+// end of the stream, because the kernel returns none while there are bytes left.
+template <std::size_t Index, class Call>
+ssize_t transfer(int fd, std::size_t size, const Call& call) {
+  if (state == nullptr || spared > 0 || !state->shortens || size == 0 || keeps_messages(fd))
+    return call(size);
+  const std::uint64_t random = next_random(), kind = random % 16;
+  if (kind < 2) return failed(EINTR, state->interrupted);
+  if (kind == 2 && kCalls[Index].waits_after_again && !std::exchange(was_blocked, true))
+    return failed(EAGAIN, state->blocked);
+  std::size_t part = size;
+  if (kind < 10) part = 1 + random / 16 % (kind == 3 ? std::min<std::size_t>(size, 16) : size);
+  const ssize_t result = call(part);
+  if (result >= 0 || errno == EAGAIN) was_blocked = result < 0;
+  if (part < size && result == static_cast<ssize_t>(part)) ++state->short_counts;
+  return result;
+}
+
+std::size_t size_of(const msghdr& message) noexcept {
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < message.msg_iovlen; ++i) size += message.msg_iov[i].iov_len;
+  return size;
+}
+
+// Makes the call while the buffers of the message have only their first `size` bytes.
+template <class Call>
+ssize_t with_size(msghdr& message, std::size_t size, const Call& call) {
+  const std::size_t count = message.msg_iovlen;
+  std::size_t last = 0;
+  while (last < count && message.msg_iov[last].iov_len < size)
+    size -= message.msg_iov[last++].iov_len;
+  if (last == count) return call();
+  const std::size_t whole = std::exchange(message.msg_iov[last].iov_len, size);
+  message.msg_iovlen = last + 1;
+  const ssize_t result = call();
+  message.msg_iov[last].iov_len = whole;
+  message.msg_iovlen = count;
+  return result;
 }
 
 }  // namespace
@@ -145,9 +216,17 @@ void count() {
   for (std::atomic<int>& each : state->counts) each = 0;
 }
 
-void stop() { state->active = false; }
+void shorten(unsigned seed) {
+  count();
+  state->random = seed;
+  state->shortens = true;
+}
+
+void stop() { state->active = state->shortens = false; }
 
 std::vector<int> counted() { return {state->counts.begin(), state->counts.end()}; }
+
+Shortened shortened() { return {state->short_counts, state->interrupted, state->blocked}; }
 
 Spared::Spared() noexcept { ++spared; }
 Spared::~Spared() { --spared; }
@@ -174,30 +253,47 @@ int connect(int fd, const sockaddr* name, socklen_t size) {
   return faulty<at("connect")>(::connect, fd, name, size);
 }
 ssize_t send(int fd, const void* data, size_t size, int flags) {
-  return faulty<at("send")>(::send, fd, data, size, flags);
+  return transfer<at("send")>(
+      fd, size, [&](size_t part) { return faulty<at("send")>(::send, fd, data, part, flags); });
 }
 ssize_t sendto(int fd, const void* data, size_t size, int flags, const sockaddr* name,
                socklen_t name_size) {
-  return faulty<at("sendto")>(::sendto, fd, data, size, flags, name, name_size);
+  return transfer<at("sendto")>(fd, size, [&](size_t part) {
+    return faulty<at("sendto")>(::sendto, fd, data, part, flags, name, name_size);
+  });
 }
 ssize_t sendmsg(int fd, const msghdr* message, int flags) {
-  return faulty<at("sendmsg")>(::sendmsg, fd, message, flags);
+  msghdr copy = *message;
+  return transfer<at("sendmsg")>(fd, size_of(copy), [&](size_t part) {
+    return with_size(copy, part,
+                     [&] { return faulty<at("sendmsg")>(::sendmsg, fd, &copy, flags); });
+  });
 }
 ssize_t recv(int fd, void* data, size_t size, int flags) {
-  return faulty<at("recv")>(::recv, fd, data, size, flags);
+  return transfer<at("recv")>(
+      fd, size, [&](size_t part) { return faulty<at("recv")>(::recv, fd, data, part, flags); });
 }
 ssize_t recvfrom(int fd, void* data, size_t size, int flags, sockaddr* name, socklen_t* name_size) {
-  return faulty<at("recvfrom")>(::recvfrom, fd, data, size, flags, name, name_size);
+  return transfer<at("recvfrom")>(fd, size, [&](size_t part) {
+    return faulty<at("recvfrom")>(::recvfrom, fd, data, part, flags, name, name_size);
+  });
 }
 ssize_t recvmsg(int fd, msghdr* message, int flags) {
-  return faulty<at("recvmsg")>(::recvmsg, fd, message, flags);
+  return transfer<at("recvmsg")>(fd, size_of(*message), [&](size_t part) {
+    return with_size(*message, part,
+                     [&] { return faulty<at("recvmsg")>(::recvmsg, fd, message, flags); });
+  });
 }
 ssize_t sendfile64(int to, int from, off64_t* offset, size_t count) noexcept {
-  return faulty<at("sendfile64")>(::sendfile64, to, from, offset, count);
+  return transfer<at("sendfile64")>(to, count, [&](size_t part) {
+    return faulty<at("sendfile64")>(::sendfile64, to, from, offset, part);
+  });
 }
 ssize_t splice(int from, off64_t* from_offset, int to, off64_t* to_offset, size_t size,
                unsigned flags) {
-  return faulty<at("splice")>(::splice, from, from_offset, to, to_offset, size, flags);
+  return transfer<at("splice")>(to, size, [&](size_t part) {
+    return faulty<at("splice")>(::splice, from, from_offset, to, to_offset, part, flags);
+  });
 }
 int getsockopt(int fd, int level, int name, void* value, socklen_t* size) noexcept {
   return faulty<at("getsockopt")>(::getsockopt, fd, level, name, value, size);
@@ -320,9 +416,14 @@ int fstat64(int fd, struct stat64* status) noexcept {
 int lstat64(const char* path, struct stat64* status) noexcept {
   return faulty<at("lstat64")>(::lstat64, path, status);
 }
-ssize_t read(int fd, void* data, size_t size) { return faulty<at("read")>(::read, fd, data, size); }
+ssize_t read(int fd, void* data, size_t size) {
+  return transfer<at("read")>(
+      fd, size, [&](size_t part) { return faulty<at("read")>(::read, fd, data, part); });
+}
 ssize_t pread64(int fd, void* data, size_t size, off64_t offset) {
-  return faulty<at("pread64")>(::pread64, fd, data, size, offset);
+  return transfer<at("pread64")>(fd, size, [&](size_t part) {
+    return faulty<at("pread64")>(::pread64, fd, data, part, offset);
+  });
 }
 }  // extern "C"
 

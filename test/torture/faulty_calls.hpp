@@ -23,12 +23,21 @@ void set_up();
 void fail(std::size_t call, int number, int times, int error);
 /// Counts calls, and lets none fail.
 void count();
-/// Neither counts nor fails any more.
+/// From now on, in threads that are not Spared, calls that transfer bytes do less than they are
+/// asked to, or fail with EINTR or EAGAIN, at random. Those of datagrams do not.
+void shorten(unsigned seed);
+/// Neither counts, fails nor shortens any more.
 void stop();
 /// How many times each call was made since count() or fail().
 std::vector<int> counted();
 
-/// While one exists, the calls of its thread are neither counted nor do they fail.
+/// How often the calls were shortened, interrupted (EINTR) and blocked (EAGAIN) in all.
+struct Shortened {
+  long short_counts, interrupted, blocked;
+};
+Shortened shortened();
+
+/// While one exists, the calls of its thread are left alone.
 class Spared {
  public:
   Spared() noexcept;
