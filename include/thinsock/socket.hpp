@@ -134,9 +134,11 @@ class Socket {
   /// Sends the file fd from offset to its end, or count bytes of it, and returns how many bytes
   /// were sent. The bytes are not copied through the process, and the file's position does not
   /// change. The timeout limits the whole call; after a failure Error::transferred() tells how many
-  /// bytes were sent. From a pipe it uses splice(2), so what could not be sent stays in the pipe;
-  /// what sendfile(2) does not support, it reads and sends. Throws std::invalid_argument if the
-  /// socket is not a stream or its timeout is zero.
+  /// bytes were sent. From a pipe it uses splice(2), so what could not be sent stays in the pipe.
+  /// What sendfile(2) does not support, for example a socket, it reads and sends; a part that was
+  /// read and cannot be sent is lost. Without a timeout the kernel may report EPIPE instead of why
+  /// it has given the peer up. Throws std::invalid_argument if the socket is not a stream or its
+  /// timeout is zero.
   std::size_t sendfile(int fd, std::uint64_t offset = 0, std::optional<std::uint64_t> count = {});
 
   /// Sends the buffers as one message, together with ancillary data (<thinsock/message.hpp>).
