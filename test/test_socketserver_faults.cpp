@@ -346,6 +346,19 @@ TEST_CASE("what handle_error throws leaves serve_forever, and the request is clo
   REQUIRE(client.recv(1).empty());
 }
 
+TEST_CASE("what handle_error throws for a hook leaves serve_forever of a threading server",
+          "[socketserver][handle_error]") {
+  struct Refusing : ThreadingTCPServer {
+    using ThreadingTCPServer::ThreadingTCPServer;
+    ~Refusing() override { server_close(); }
+    bool verify_request(Request&, const Address&) override { throw 42; }
+    void handle_error(Request&, const Address&) override { throw 'x'; }
+  } server(kLoopback, handler<Echo>);
+  Socket client = client_of(server);
+  REQUIRE_THROWS_AS(server.serve_forever(), char);
+  REQUIRE(client.recv(1).empty());
+}
+
 TEST_CASE("what handle_error throws in a thread is printed", "[socketserver][handle_error]") {
   const std::string text = output_of([] {
     During<ThreadingTCPServer> server(
