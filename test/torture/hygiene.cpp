@@ -1,6 +1,7 @@
-// Checks that the library leaves nothing to others: `hygiene [SECONDS]`. While it opens descriptors
-// of every kind, programs that this one starts must not inherit any of them. Afterwards signals,
-// the environment, the locale and the file mode mask must be as before.
+// Checks that the library leaves nothing behind: `hygiene [SECONDS]`. While it opens descriptors of
+// every kind, programs that this one starts must not inherit any of them. Signals, the environment,
+// the locale and the file mode mask must stay as they were, and in the second half of the time
+// memory, descriptors and threads must not become more.
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/stat.h>
@@ -13,8 +14,10 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <future>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -46,6 +49,25 @@ void open_sockets() {
   std::error_code error;
   std::string data(1, '\0');
   one.recv_into(data, error);  // Waits in the scope, which needs a descriptor for that.
+}
+
+void fail_to_transfer() {
+  Socket listener = create_server({"127.0.0.1", 0}), silent;
+  silent.bind({"127.0.0.1", 0});
+  Socket one = create_connection(listener.getsockname(), 5s);
+  Socket other = listener.accept().socket;
+  const std::error_code refused = Socket().connect_ex(silent.getsockname());
+  std::error_code late, reset;
+  std::string data(1, '\0');
+  one.settimeout(1ms);
+  one.recv_into(data, late);
+  other.set_linger(0s);
+  other.close();
+  one.settimeout(5s);  // A process that another thread has forked may keep a copy for a moment.
+  one.recv_into(data, reset);
+  expect(refused == std::errc::connection_refused && late == std::errc::timed_out &&
+             reset == std::errc::connection_reset,
+         "a failure");
 }
 
 void pass_descriptors() {
@@ -85,6 +107,7 @@ void look_up_names() {
 
 constexpr void (*kOpening[])() = {
     open_sockets,
+    fail_to_transfer,
     pass_descriptors,
     wait_in_a_stopped_scope,
     look_up_names,
@@ -144,31 +167,64 @@ std::string surroundings() {
   return all;
 }
 
-}  // namespace
+struct Use {
+  static long entries_of(const char* folder) {
+    return std::distance(std::filesystem::directory_iterator(folder), {});
+  }
+  static long resident_kib() {
+    std::ifstream sizes("/proc/self/statm");
+    long all = 0, resident = 0;
+    sizes >> all >> resident;
+    return resident * ::sysconf(_SC_PAGESIZE) / 1024;
+  }
 
-int main(int argc, char** argv) try {
-  const double seconds = argc > 1 ? std::atof(argv[1]) : 2;
-  ::alarm(static_cast<unsigned>(seconds) + 60);
-  std::thread([] {}).join();  // With the first thread, a sanitizer may install its handlers.
-  const std::string before = surroundings(), usual = inherited();
+  long descriptors = entries_of("/proc/self/fd"), threads = entries_of("/proc/self/task");
+  long kib = resident_kib();
+};
+
+constexpr long kTolerance = 96;  // In KiB: what libc keeps differs by less.
+
+std::atomic<int> rounds = 0, programs = 0;
+
+void go_on_for(double seconds, const std::string& usual) {
   std::atomic<bool> over = false;
-  std::atomic<int> rounds = 0;
   std::vector<std::future<void>> opening;
   for (void (*open)() : kOpening) {
     opening.push_back(std::async(std::launch::async, [&, open] {
       for (; !over; ++rounds) open();
     }));
   }
-  int programs = 0;
   std::string list = usual;
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
   for (; list == usual && std::chrono::steady_clock::now() < end; ++programs) list = inherited();
   over = true;
   for (std::future<void>& each : opening) each.get();
   expect(list == usual, "a program inherits:\n" + list);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  const double seconds = argc > 1 ? std::atof(argv[1]) : 4;
+  ::alarm(static_cast<unsigned>(seconds) + 60);
+  std::thread([] {}).join();  // With the first thread, a sanitizer may install its handlers.
+  const std::string before = surroundings(), usual = inherited();
+  go_on_for(seconds / 2, usual);
+  const Use middle;
+  const int first_rounds = rounds;
+  go_on_for(seconds / 2, usual);
+  const Use end;
+  const long grown = end.kib - middle.kib;
+  std::printf("hygiene: %d programs started, while descriptors were opened in %d rounds; ",
+              programs.load(), rounds.load());
+  std::printf("the last %d left %+ld descriptors, %+ld threads, %+ld KiB\n", rounds - first_rounds,
+              end.descriptors - middle.descriptors, end.threads - middle.threads, grown);
   expect(surroundings() == before, "signals, environment, locale or mask have changed");
-  std::printf("hygiene: %d programs started, while descriptors were opened in %d rounds\n",
-              programs, rounds.load());
+  expect(end.descriptors <= middle.descriptors, "descriptors are left");
+  expect(end.threads <= middle.threads, "threads are left");
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  expect(grown < kTolerance, "memory is left");
+#endif
 } catch (const std::exception& exception) {
   std::printf("hygiene: %s\n", exception.what());
   return 1;
