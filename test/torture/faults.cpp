@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <functional>
 #include <iterator>
+#include <span>
 #include <string>
 #include <thread>
 
@@ -31,6 +32,7 @@ using torture::Spared;
 namespace {
 
 constexpr unsigned kHung = 20;  // Seconds.
+constexpr int kAtOnce = 8;      // Scenarios, which mostly wait.
 
 [[noreturn]] void fail(const std::string& why) { throw std::logic_error(why); }
 
@@ -474,12 +476,35 @@ void torment(const Scenario& scenario, Totals& totals) {
 int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const std::vector<std::string_view> chosen(argv + 1, argv + argc);
-  torture::set_up();
-  Totals totals;
-  for (const Scenario& scenario : kScenarios) {
-    if (chosen.empty() || std::ranges::count(chosen, scenario.name) > 0) torment(scenario, totals);
+  constexpr std::size_t kSize = std::size(kScenarios) * sizeof(Totals);
+  void* memory = ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  const std::span totals(static_cast<Totals*>(memory), std::size(kScenarios));
+  int running = 0;
+  for (std::size_t i = 0; i < std::size(kScenarios); ++i) {
+    if (!chosen.empty() && std::ranges::count(chosen, kScenarios[i].name) == 0) continue;
+    if (running == kAtOnce) {
+      ::wait(nullptr);
+      --running;
+    }
+    totals[i].failed = 1;  // Unless the process gets to its end.
+    const pid_t child = ::fork();
+    ++running;
+    if (child == 0) {
+      torture::set_up();
+      totals[i].failed = 0;
+      torment(kScenarios[i], totals[i]);
+      std::_Exit(0);
+    }
   }
-  std::printf("%d calls, %d errors of them, once and four times = %d cases, %d ok\n", totals.calls,
-              totals.errors, totals.cases, totals.cases - totals.failed);
-  return totals.failed == 0 ? 0 : 1;
+  while (::wait(nullptr) != -1) continue;
+  Totals all;
+  for (const Totals& each : totals) {
+    all.calls += each.calls;
+    all.errors += each.errors;
+    all.cases += each.cases;
+    all.failed += each.failed;
+  }
+  std::printf("%d calls, %d errors of them, once and four times = %d cases, %d ok\n", all.calls,
+              all.errors, all.cases, all.cases - all.failed);
+  return all.failed == 0 ? 0 : 1;
 }
