@@ -21,6 +21,7 @@ struct RequestThreads::Worker {
   Job job;
   Answering answering;
   Worker* next = nullptr;
+  Worker** link = nullptr;  // What points to this: workers_, or the next of the one before.
 };
 
 /// Threads take requests while this exists. The destructor waits until none is at the door.
@@ -135,7 +136,9 @@ void RequestThreads::work() noexcept {
   const InRole role(server_, false);
   Worker worker;
   std::unique_lock lock(mutex_);
+  worker.link = &workers_;
   worker.next = std::exchange(workers_, &worker);
+  if (worker.next != nullptr) worker.next->link = &worker.next;
   while (next_job(worker.job, lock)) {
     lock.unlock();
     answer(worker);
@@ -247,10 +250,10 @@ void RequestThreads::answer(Worker& worker) noexcept {
   Socket(std::move(job.request.socket));
 }
 
+// Clients wait meanwhile, so it must be quick: thousands of spare threads may end together.
 void RequestThreads::leave(Worker& worker, std::unique_lock<std::mutex>& lock) noexcept {
-  Worker** link = &workers_;
-  while (*link != &worker) link = &(*link)->next;
-  *link = worker.next;
+  *worker.link = worker.next;
+  if (worker.next != nullptr) worker.next->link = worker.link;
   const auto before = std::exchange(last_ended_, ::pthread_self());
   --waiting_threads_;
   --all_threads_;
