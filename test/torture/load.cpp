@@ -123,16 +123,23 @@ void let_all_speak(std::vector<Socket>& clients) {
     expect(client.recv_exactly(5) == "hello", "an idle client is not answered");
 }
 
-// Waits until the server has no more threads, children and descriptors than before. Its spare
-// threads end after a while.
-Process::Use use_afterwards(const Process& server, const Process::Use& before) {
+double seconds_of(const auto& action) {
+  const auto start = Clock::now();
+  action();
+  return Seconds(Clock::now() - start).count();
+}
+
+// Waits until the server has no more threads, children and descriptors than before, and sees that
+// it goes on answering meanwhile. Its spare threads end after a while.
+Process::Use use_afterwards(const Process& server, const Process::Use& before, double& slowest) {
   const auto end = Clock::now() + kPatience;
   Process::Use now;
   do {
+    slowest = std::max(slowest, seconds_of([&] { connect_in_sequence(server.address, 1); }));
+    std::this_thread::sleep_for(20ms);
     now = server.use();
     if (now.threads <= before.threads && now.children == 0 && now.descriptors <= before.descriptors)
       break;
-    std::this_thread::sleep_for(20ms);
   } while (Clock::now() < end);
   return now;
 }
@@ -146,14 +153,9 @@ int most_connections() {
   return static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 1'000'000)) - 100;
 }
 
-double seconds_of(const auto& action) {
-  const auto start = Clock::now();
-  action();
-  return Seconds(Clock::now() - start).count();
-}
-
 bool bears(const Kind& kind, int idle, int sequence) try {
   const Process server(kind);
+  double slowest = 0;
   connect_in_sequence(server.address, 1);
   const Process::Use fresh = server.use();
   {
@@ -161,7 +163,7 @@ bool bears(const Kind& kind, int idle, int sequence) try {
     let_all_speak(clients);
   }
   // What the server has now it may keep: libc keeps the memory of threads for later ones.
-  const Process::Use before = use_afterwards(server, fresh);
+  const Process::Use before = use_afterwards(server, fresh, slowest);
   std::printf("load: %s:", kind.name);
   if (idle > 0) {
     std::vector<Socket> clients = connect_idle(server.address, idle);
@@ -171,12 +173,13 @@ bool bears(const Kind& kind, int idle, int sequence) try {
     std::printf(" %.2f s;", seconds_of([&] { let_all_speak(clients); }));
   }
   const double took = seconds_of([&] { connect_in_sequence(server.address, sequence); });
-  const Process::Use after = use_afterwards(server, before);
+  const Process::Use after = use_afterwards(server, before, slowest);
   const long grown = after.kib - before.kib, threads = after.threads - before.threads;
   const long descriptors = after.descriptors - before.descriptors;
   std::printf(" %d in sequence, %.0f a second; left: %+ld threads, %ld children, ", sequence,
               sequence / took, threads, after.children);
-  std::printf("%+ld descriptors, %+ld KiB\n", descriptors, grown);
+  std::printf("%+ld descriptors, %+ld KiB; slowest echo %.0f ms\n", descriptors, grown,
+              slowest * 1000);
   return threads <= 0 && after.children == 0 && descriptors <= 0 && grown <= kTolerance + idle / 2;
 } catch (const std::exception& exception) {
   std::printf("load: %s: %s\n", kind.name, exception.what());
