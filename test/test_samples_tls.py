@@ -9,13 +9,13 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unittest
 
 from sample import FOLDER, PATIENCE, connected, make_certificate, python_server, run, running
 
-DATA = os.urandom(1 << 20) * 20
+PIECE = 1 << 16
+DATA = os.urandom(20 * PIECE) * 16
 
 
 def received(conn):
@@ -56,13 +56,14 @@ class Tls(unittest.TestCase):
 
     def test_server_sends_back_what_python_sends(self):
         with self.serving() as server, self.wrapped(connected(server)) as client:
-            sender = threading.Thread(target=client.sendall, args=[DATA])
-            sender.start()
-            got = b""
-            while len(got) < len(DATA):
-                got += client.recv(65536)
-            sender.join()
-            self.assertTrue(got == DATA)
+            for begin in range(0, len(DATA), PIECE):  # An SSLSocket is for one thread.
+                client.sendall(DATA[begin:begin + PIECE])
+                got = b""
+                while len(got) < PIECE:
+                    data = client.recv(65536)
+                    self.assertNotEqual(data, b"")
+                    got += data
+                self.assertTrue(got == DATA[begin:begin + PIECE])
             client.unwrap().close()
 
     def test_server_answers_openssl_and_curl(self):
