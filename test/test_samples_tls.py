@@ -76,7 +76,7 @@ class Tls(unittest.TestCase):
                 client.stdin.write(b"hello\n")
                 self.assertEqual(client.stdout.readline(), b"hello\n")
                 client.kill()
-            done = subprocess.run(["curl", "-sS", "--http0.9", "-m", "1", "--cacert", self.files[0],
+            done = subprocess.run(["curl", "-sS", "--http0.9", "-m", "4", "--cacert", self.files[0],
                                    "--resolve", f"localhost:{server.port}:127.0.0.1",
                                    f"https://localhost:{server.port}/x"],
                                   capture_output=True, timeout=PATIENCE)
