@@ -41,16 +41,14 @@ class Tls(unittest.TestCase):
     @contextlib.contextmanager
     def s_server(self, *options):
         """The port where OpenSSL's server sends every line back in reverse."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", self.files[0],
+        command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", self.files[0],
                    "-key", self.files[1], "-rev", *options]
         with subprocess.Popen(command, stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL) as server:
             try:
-                while server.stdout.readline() != b"ACCEPT\n":
+                while not (line := server.stdout.readline()).startswith(b"ACCEPT"):
                     self.assertIsNone(server.poll())
-                yield port
+                yield int(line.split(b":")[-1])
             finally:
                 server.kill()
 
