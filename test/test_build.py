@@ -58,11 +58,12 @@ class Library(unittest.TestCase):
                               check=True)
         return done.stdout.splitlines()
 
-    def test_it_has_no_static_initialiser_of_its_own(self):
+    def test_only_output_and_forks_need_static_initialisers(self):
         self.assertTrue(any("thinsock::Socket::Socket" in line for line in self.nm()))
-        initialisers = [line for line in self.nm() if "_GLOBAL__sub_I_" in line]
-        # A child has to flush std::cout, and <iostream> makes sure that it is there.
-        self.assertEqual([line for line in initialisers if "children" not in line], [])
+        found = {name for line in self.nm() for name in re.findall("_GLOBAL__sub_I_(.*)", line)}
+        # A child has to flush std::cout, and <iostream> makes sure that it is there. Handlers of a
+        # fork are registered before there can be one.
+        self.assertLessEqual(found, {"children.cpp", "scope.cpp", "signals.cpp"})
 
     @unittest.skipUnless(".so" in LIBRARY, "a static library hides nothing")
     def test_it_exports_its_public_names_alone(self):

@@ -7,8 +7,11 @@
 #include <cstdio>
 #include <functional>
 #include <future>
+#include <latch>
 #include <memory>
 #include <stop_token>
+#include <thread>
+#include <vector>
 
 #include "handlers.hpp"
 #include "support.hpp"
@@ -150,3 +153,30 @@ TEST_CASE("a stop after a fork ends the calls of its own process alone", "[fork]
   told.client.send("x", MSG_DONTWAIT);
   REQUIRE(status_of(child) == 0);
 }
+
+#ifndef __SANITIZE_THREAD__  // It cannot follow a fork of a program with threads.
+TEST_CASE("a child has no scopes of its parent's other threads", "[fork][cancel]") {
+  // More threads than libc keeps the stacks of, on which their scopes have bells.
+  std::latch waited(12), over(1);
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 12; ++i) {
+    threads.emplace_back([&] {
+      Pair pair = unix_pair();
+      const CancelScope scope({SIGUSR1});
+      pair.server.settimeout(1ms);
+      outcome_of([&] { pair.server.recv(1); });
+      waited.count_down();
+      over.wait();
+    });
+  }
+  waited.wait();
+  const pid_t child = forked([] {
+    std::thread([] {}).join();
+    const CancelScope scope({SIGUSR1});
+    std::raise(SIGUSR1);
+    return scope.signal() == SIGUSR1 ? 0 : 1;
+  });
+  over.count_down();
+  REQUIRE(status_of(child) == 0);
+}
+#endif

@@ -24,11 +24,12 @@ void part_in_child() noexcept {
   if (current_scope != nullptr) bell_of_this_thread().replace_after_fork();
 }
 
+// At the start: a fork beside a later registration would not know of it.
+[[maybe_unused]] const int registered_for_fork = ::pthread_atfork(nullptr, nullptr, part_in_child);
+
 }  // namespace
 
 void Scope::enter(bool stoppable) noexcept {
-  static const int registered = ::pthread_atfork(nullptr, nullptr, part_in_child);
-  (void)registered;
   can_be_stopped = stoppable;
   stopped = false;
   outer = std::exchange(current_scope, this);

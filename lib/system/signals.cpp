@@ -1,7 +1,5 @@
 #include "signals.hpp"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <mutex>
 #include <thread>
@@ -24,28 +22,35 @@ void wait_for_running_handlers() noexcept {
   while (running_handlers != 0) std::this_thread::yield();
 }
 
-// After a fork the child has none of the parent's other threads, and so none of their handlers.
-void keep_over_fork() {
-  static const int registered = ::pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); },
-                                                 [] {
-                                                   running_handlers = 0;
-                                                   mutex.unlock();
-                                                 });
-  (void)registered;
-}
-
 }  // namespace
+
+// Registered at the start: a fork beside a later registration would not know of it.
+const int SignalWatch::registered_for_fork =
+    ::pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, part_in_child);
+
+// The child has none of the parent's other threads, and so none of their handlers and scopes. Their
+// bells were on those threads' stacks.
+void SignalWatch::part_in_child() noexcept {
+  running_handlers = 0;
+  for (std::atomic<SignalWatch*>* link = &watches; SignalWatch* watch = *link;) {
+    if (::pthread_equal(watch->thread_, ::pthread_self())) {
+      link = &watch->next_;
+    } else {
+      *link = watch->next_.load();
+    }
+  }
+  mutex.unlock();
+}
 
 SignalWatch::SignalWatch(Scope& scope, std::initializer_list<int> signals) : scope_(scope) {
   ::sigemptyset(&signals_);
   for (const int number : signals) {
     check(once([&] { return ::sigaddset(&signals_, number); }), "CancelScope");
   }
-  keep_over_fork();
   const std::lock_guard lock(mutex);
   next_ = watches.load();
   watches = this;
-  wait_for_running_handlers();  // They might undo the sigaction calls below.
+  wait_for_running_handlers();
   Result result = 0;
   for (const int number : signals) {
     if (installed[number].exchange(true)) continue;
@@ -66,9 +71,9 @@ SignalWatch::~SignalWatch() {
 
 void SignalWatch::unlink() noexcept {
   std::atomic<SignalWatch*>* link = &watches;
-  while (*link != this) link = &link->load()->next_;
-  *link = next_.load();
-  for (int number = 1; number < NSIG; ++number) restore(number);
+  while (*link != nullptr && *link != this) link = &link->load()->next_;
+  if (*link == this) *link = next_.load();
+  restore_all();
   wait_for_running_handlers();
 }
 
@@ -81,13 +86,15 @@ bool SignalWatch::is_awaited(int number) noexcept {
   return watch != nullptr;
 }
 
-// Restores the previous action of a signal that no scope waits for, unless the program has replaced
+// Restores the previous actions of signals that no scope waits for, unless the program has replaced
 // on_signal. Async-signal-safe.
-void SignalWatch::restore(int number) noexcept {
-  if (!installed[number] || is_awaited(number) || !installed[number].exchange(false)) return;
-  struct sigaction now;
-  ::sigaction(number, nullptr, &now);
-  if (now.sa_handler == on_signal) ::sigaction(number, &previous_action[number], nullptr);
+void SignalWatch::restore_all() noexcept {
+  for (int number = 1; number < NSIG; ++number) {
+    if (!installed[number] || is_awaited(number) || !installed[number].exchange(false)) continue;
+    struct sigaction now;
+    ::sigaction(number, nullptr, &now);
+    if (now.sa_handler == on_signal) ::sigaction(number, &previous_action[number], nullptr);
+  }
 }
 
 void SignalWatch::on_signal(int number) noexcept {
@@ -98,7 +105,7 @@ void SignalWatch::on_signal(int number) noexcept {
     watch->caught_ = number;
     watch->scope_.stop();
   }
-  for (int other = 1; other < NSIG; ++other) restore(other);
+  restore_all();
   --running_handlers;
 }
 

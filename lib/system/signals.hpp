@@ -1,9 +1,10 @@
 // Stops a scope on a signal.
 #pragma once
 
-#include <csignal>
+#include <pthread.h>
 
 #include <atomic>
+#include <csignal>
 #include <initializer_list>
 
 #include "scope.hpp"
@@ -24,11 +25,14 @@ class SignalWatch {
 
  private:
   void unlink() noexcept;
+  static void part_in_child() noexcept;
   static void on_signal(int number) noexcept;
   static bool is_awaited(int number) noexcept;
-  static void restore(int number) noexcept;
+  static void restore_all() noexcept;
 
+  static const int registered_for_fork;
   Scope& scope_;
+  const pthread_t thread_ = ::pthread_self();
   sigset_t signals_;
   std::atomic<int> caught_ = 0;
   std::atomic<SignalWatch*> next_ = nullptr;
