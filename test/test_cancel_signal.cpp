@@ -230,17 +230,20 @@ TEMPLATE_TEST_CASE("a signal ends serve_forever", "[cancel][signal][socketserver
 }
 
 TEST_CASE("scopes may come and go while signals arrive", "[cancel][signal]") {
-  const Disposition disposition(SIGUSR2, SIG_IGN);
+  const Disposition first(SIGUSR1, SIG_IGN), second(SIGUSR2, SIG_IGN);
   std::atomic<bool> stop = false;
   std::thread killer([&] {
-    while (!stop) ::kill(::getpid(), SIGUSR2), std::this_thread::yield();
+    for (int number = SIGUSR1; !stop; number = number == SIGUSR1 ? SIGUSR2 : SIGUSR1) {
+      ::kill(::getpid(), number);
+      std::this_thread::yield();
+    }
   });
   std::atomic<int> wrong = 0;
   const auto scopes = [&] {
-    for (int i = 0; i < 500; ++i) {
+    for (int i = 0; i < 20'000; ++i) {
       const CancelScope outer({SIGUSR2});
       const CancelScope inner({SIGUSR1, SIGUSR2});
-      wrong += inner.signal() != 0 && inner.signal() != SIGUSR2;
+      wrong += outer.signal() != 0 && outer.signal() != SIGUSR2;
     }
   };
   std::thread other(scopes);
@@ -249,6 +252,7 @@ TEST_CASE("scopes may come and go while signals arrive", "[cancel][signal]") {
   stop = true;
   killer.join();
   REQUIRE(wrong == 0);
+  REQUIRE(Disposition::of(SIGUSR1) == SIG_IGN);
   REQUIRE(Disposition::of(SIGUSR2) == SIG_IGN);
 }
 

@@ -14,9 +14,11 @@ constinit std::mutex mutex;
 constinit std::atomic<SignalWatch*> watches = nullptr;
 constinit std::atomic<int> running_handlers = 0;
 
-// The actions that on_signal replaces, while it is installed.
+// The actions that on_signal replaces, while it is installed. Handlers leave them alone while a
+// constructor is installing it.
 struct sigaction previous_action[NSIG];
 constinit std::atomic<bool> installed[NSIG];
+constinit std::atomic<bool> installing = false;
 
 void wait_for_running_handlers() noexcept {
   while (running_handlers != 0) std::this_thread::yield();
@@ -50,6 +52,7 @@ SignalWatch::SignalWatch(Scope& scope, std::initializer_list<int> signals) : sco
   const std::lock_guard lock(mutex);
   next_ = watches.load();
   watches = this;
+  installing = true;
   wait_for_running_handlers();
   Result result = 0;
   for (const int number : signals) {
@@ -60,6 +63,8 @@ SignalWatch::SignalWatch(Scope& scope, std::initializer_list<int> signals) : sco
     result = std::min(result,
                       once([&] { return ::sigaction(number, &action, &previous_action[number]); }));
   }
+  installing = false;
+  restore_all();  // A handler may have stopped the scope meanwhile.
   if (result < 0) unlink();
   check(result, "CancelScope");
 }
@@ -105,7 +110,7 @@ void SignalWatch::on_signal(int number) noexcept {
     watch->caught_ = number;
     watch->scope_.stop();
   }
-  restore_all();
+  if (!installing) restore_all();
   --running_handlers;
 }
 
