@@ -25,6 +25,7 @@
 #include <cstdarg>
 #include <cstdint>
 #include <cstdlib>
+#include <ctime>
 #include <new>
 #include <string_view>
 #include <type_traits>
@@ -98,7 +99,7 @@ struct State {
   std::array<std::atomic<int>, std::size(kCalls)> counts{};
   std::atomic<std::size_t> call = kNone;  // The one that fails.
   std::atomic<int> first = 0, last = 0, error = 0;
-  std::atomic<bool> shortens = false;
+  std::atomic<bool> shortens = false, delays = false;
   std::atomic<std::uint64_t> random = 0;
   std::atomic<long> short_counts = 0, interrupted = 0, blocked = 0;
 };
@@ -106,9 +107,28 @@ constinit State* state = nullptr;  // Shared with the processes that are forked 
 constinit thread_local int spared = 0;
 constinit thread_local bool was_blocked = false;  // This thread's last transfer failed with EAGAIN.
 
+// SplitMix64: one sequence of numbers for all threads.
+std::uint64_t next_random() noexcept {
+  std::uint64_t number = state->random += 0x9e3779b97f4a7c15;
+  number = (number ^ number >> 30) * 0xbf58476d1ce4e5b9;
+  number = (number ^ number >> 27) * 0x94d049bb133111eb;
+  return number ^ number >> 31;
+}
+
+void sleep_at_random() noexcept {
+  const std::uint64_t random = next_random();
+  if (random % 16 != 0) return;
+  const int kept = errno;
+  const timespec time{0, static_cast<long>(random / 16 % 200'000)};
+  ::nanosleep(&time, nullptr);
+  errno = kept;
+}
+
 // The error with which this call has to fail, or 0.
 int fault(std::size_t call) noexcept {
-  if (state == nullptr || spared > 0 || !state->active) return 0;
+  if (state == nullptr || spared > 0) return 0;
+  if (state->delays) sleep_at_random();
+  if (!state->active) return 0;
   const int number = ++state->counts[call];
   return call == state->call && number >= state->first && number <= state->last
              ? state->error.load()
@@ -126,14 +146,6 @@ Result faulty(Result (*)(Arguments...), std::type_identity_t<Arguments>... argum
     return static_cast<Result>(-1);
   }
   return libc(arguments...);
-}
-
-// SplitMix64: one sequence of numbers for all threads.
-std::uint64_t next_random() noexcept {
-  std::uint64_t number = state->random += 0x9e3779b97f4a7c15;
-  number = (number ^ number >> 30) * 0xbf58476d1ce4e5b9;
-  number = (number ^ number >> 27) * 0x94d049bb133111eb;
-  return number ^ number >> 31;
 }
 
 // Whether fd is a socket of which a shorter transfer would cut a message.
@@ -222,7 +234,12 @@ void shorten(unsigned seed) {
   state->shortens = true;
 }
 
-void stop() { state->active = state->shortens = false; }
+void delay(unsigned seed) {
+  state->random = seed;
+  state->delays = true;
+}
+
+void stop() { state->active = state->shortens = state->delays = false; }
 
 std::vector<int> counted() { return {state->counts.begin(), state->counts.end()}; }
 

@@ -26,7 +26,9 @@ void count();
 /// From now on, in threads that are not Spared, calls that transfer bytes do less than they are
 /// asked to, or fail with EINTR or EAGAIN, at random. Those of datagrams do not.
 void shorten(unsigned seed);
-/// Neither counts, fails nor shortens any more.
+/// From now on, in threads that are not Spared, calls sleep for up to 200 us first, at random.
+void delay(unsigned seed);
+/// Neither counts, fails, shortens nor delays any more.
 void stop();
 /// How many times each call was made since count() or fail().
 std::vector<int> counted();

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -22,6 +23,9 @@
 #include <vector>
 
 #include "thinsock/thinsock.hpp"
+#ifndef THREAD_SANITIZER
+#include "faulty_calls.hpp"
+#endif
 
 using namespace std::chrono_literals;
 using namespace thinsock;
@@ -48,9 +52,10 @@ void use_connection(const Address& address) {
 // A datagram may be lost when the server ends.
 void use_datagram(const Address& address) {
   Socket client(address.family(), SOCK_DGRAM);
+  if (address.family() == AF_UNIX) client.bind("");
   client.settimeout(20ms);
-  client.sendto(kWord, address);
   try {
+    client.sendto(kWord, address);
     expect(client.recv(100) == kWord, "a wrong echo");
   } catch (const TimeoutError&) {
   }
@@ -94,9 +99,11 @@ const Kind kKinds[] = {
     {"ThreadingTCPServer", make<ThreadingTCPServer>, kLoopback},
     {"ThreadingUDPServer", make<ThreadingUDPServer>, kLoopback},
     {"ThreadingUnixStreamServer", make<ThreadingUnixStreamServer>, kUnixName},
-#ifndef __SANITIZE_THREAD__  // It cannot follow a fork of a program with threads.
+    {"ThreadingUnixDatagramServer", make<ThreadingUnixDatagramServer>, kUnixName},
+#ifndef THREAD_SANITIZER  // It cannot follow a fork of a program with threads.
     {"ForkingTCPServer", make<ForkingTCPServer>, kLoopback},
     {"ForkingUDPServer", make<ForkingUDPServer>, kLoopback},
+    {"ForkingUnixStreamServer", make<ForkingUnixStreamServer>, kUnixName},
 #endif
 };
 
@@ -111,6 +118,11 @@ struct Round {
 
 void by_shutdown(Round& round) { round.server->shutdown(); }
 void by_server_close(Round& round) { round.server->server_close(); }
+void by_destructor(Round& round) {
+  round.server->server_close();
+  round.loop.join();
+  round.server.reset();
+}
 void by_stop_token(Round& round) { round.loop.request_stop(); }
 void by_signal_of_scope(Round&) { ::kill(::getpid(), SIGUSR1); }
 void by_signal_handler(Round& round) {
@@ -135,11 +147,12 @@ struct End {
 constexpr End kEnds[] = {
     {"shutdown", by_shutdown},
     {"server_close", by_server_close},
+    {"destructor after server_close", by_destructor},
     {"stop token", by_stop_token},
     {"CancelScope for a signal", by_signal_of_scope},
     {"request_shutdown in a signal handler", by_signal_handler},
     {"shutdown beside server_close", by_two_at_once},
-#ifndef __SANITIZE_THREAD__
+#ifndef THREAD_SANITIZER
     {"shutdown beside a fork", by_shutdown_beside_a_fork},
 #endif
 };
@@ -166,7 +179,7 @@ Clock::duration run_round(const Kind& kind, const End& end, std::minstd_rand& ra
   std::this_thread::sleep_for(std::chrono::microseconds(random() % 3000));
   const auto start = Clock::now();
   end.end(round);
-  round.loop.join();
+  if (round.loop.joinable()) round.loop.join();
   const auto took = Clock::now() - start;
   round.server.reset();
   over = true;
@@ -195,6 +208,10 @@ void expect_nothing_left(const Use& before) {
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 300;
   ::signal(SIGUSR2, [](int) { signalled.load()->request_shutdown(); });
+#ifndef THREAD_SANITIZER
+  torture::set_up();
+  torture::delay(static_cast<unsigned>(rounds));
+#endif
   std::thread([] {}).join();  // With the first one, ThreadSanitizer starts a thread that stays.
   std::minstd_rand random(static_cast<unsigned>(rounds));
   Clock::duration slowest{};
