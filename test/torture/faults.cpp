@@ -17,6 +17,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <iterator>
 #include <span>
 #include <string>
@@ -256,6 +257,10 @@ struct Echo : BaseRequestHandler {
   }
 };
 
+struct LineEcho : StreamRequestHandler {
+  void handle() override { wfile << rfile.readline(); }
+};
+
 std::string what(const std::exception_ptr& thrown) try {
   std::rethrow_exception(thrown);
 } catch (const std::exception& exception) {
@@ -270,7 +275,7 @@ bool answers(const BaseServer& server) {
       client.settimeout(100ms);
       if (client.family() == AF_UNIX && client.type() == SOCK_DGRAM) client.bind("");
       client.connect(server.server_address);
-      client.sendall("x");
+      client.sendall("x\n");
       if (client.recv(1) == "x") return true;
     } catch (const Error&) {
     }
@@ -278,26 +283,38 @@ bool answers(const BaseServer& server) {
   return false;
 }
 
-template <class Server>
-void serve(AddressLike address, Timeout poll_interval = std::nullopt, Timeout time = std::nullopt) {
+void serve_forever(BaseServer& server, const std::stop_token&) { server.serve_forever(); }
+
+void serve_in_a_scope(BaseServer& server, const std::stop_token&) {
+  std::optional<CancelScope> scope;
+  {
+    const Spared spared;
+    scope.emplace(5s);
+  }
+  server.serve_forever();
+}
+
+void with_actions(BaseServer& server, const std::stop_token&) { server.serve_forever(1ms); }
+
+void by_handle_request(BaseServer& server, const std::stop_token& token) {
+  while (!token.stop_requested()) server.handle_request();
+}
+
+template <class Server, class Handler = Echo>
+void serve(AddressLike address, void (*loop)(BaseServer&, const std::stop_token&)) {
   struct Silent : Server {
     using Server::Server;
     ~Silent() override { this->server_close(); }
     void handle_error(Request&, const Address&) override {}
-  } server(address, handler<Echo>,
+  } server(address, handler<Handler>,
            {.allow_reuse_address = true, .idle_timeout = 2s, .shutdown_timeout = 2s});
   std::exception_ptr failure;
-  std::thread serving;
+  std::jthread serving;
   {
     const Spared spared;
-    serving = std::thread([&] {
+    serving = std::jthread([&](const std::stop_token& token) {
       try {
-        std::optional<CancelScope> scope;
-        if (time != std::nullopt) {
-          const Spared spared;
-          scope.emplace(time);
-        }
-        server.serve_forever(poll_interval);
+        loop(server, token);
       } catch (...) {
         failure = std::current_exception();
       }
@@ -307,6 +324,7 @@ void serve(AddressLike address, Timeout poll_interval = std::nullopt, Timeout ti
   {
     const Spared spared;
     fine = answers(server) && answers(server) && answers(server);
+    serving.request_stop();
     server.request_shutdown();
     serving.join();
   }
@@ -316,20 +334,29 @@ void serve(AddressLike address, Timeout poll_interval = std::nullopt, Timeout ti
   expect(fine, "the server does not serve afterwards");
 }
 
-template <class Server>
+template <class Server, auto loop = serve_forever, class Handler = Echo>
 void serve_tcp() {
-  serve<Server>({"127.0.0.1", 0});
+  serve<Server, Handler>({"127.0.0.1", 0}, loop);
+}
+template <class Server>
+void serve_all_addresses() {
+  serve<Server>({"", 0}, serve_forever);
 }
 template <class Server>
 void serve_unix() {
   const TemporaryPath temporary;
-  serve<Server>(temporary.path);
+  serve<Server>(temporary.path, serve_forever);
 }
-template <class Server>
-void serve_in_a_scope() {
-  serve<Server>({"127.0.0.1", 0}, std::nullopt, 5s);
-}
-void serve_with_actions() { serve<ThreadingTCPServer>({"127.0.0.1", 0}, 1ms); }
+
+// Gives its requests to the base class in other threads.
+struct HandingOver : ThreadingTCPServer {
+  using ThreadingTCPServer::ThreadingTCPServer;
+  void process_request(Request& request, const Address& client) override {
+    std::async(std::launch::async, [&] {
+      ThreadingTCPServer::process_request(request, client);
+    }).get();
+  }
+};
 
 struct Scenario {
   std::string_view name;
@@ -360,10 +387,18 @@ constexpr Scenario kScenarios[] = {
     {"ForkingUnixStreamServer", serve_unix<ForkingUnixStreamServer>},
     {"UnixDatagramServer", serve_unix<UnixDatagramServer>},
     {"ThreadingUnixDatagramServer", serve_unix<ThreadingUnixDatagramServer>},
-    {"TCPServer in a scope", serve_in_a_scope<TCPServer>},
-    {"ThreadingTCPServer in a scope", serve_in_a_scope<ThreadingTCPServer>},
-    {"ForkingTCPServer in a scope", serve_in_a_scope<ForkingTCPServer>},
-    {"ThreadingTCPServer with service_actions", serve_with_actions},
+    {"TCPServer in a scope", serve_tcp<TCPServer, serve_in_a_scope>},
+    {"ThreadingTCPServer in a scope", serve_tcp<ThreadingTCPServer, serve_in_a_scope>},
+    {"ForkingTCPServer in a scope", serve_tcp<ForkingTCPServer, serve_in_a_scope>},
+    {"ThreadingTCPServer with service_actions", serve_tcp<ThreadingTCPServer, with_actions>},
+    {"TCPServer by handle_request", serve_tcp<TCPServer, by_handle_request>},
+    {"ThreadingTCPServer by handle_request", serve_tcp<ThreadingTCPServer, by_handle_request>},
+    {"ForkingTCPServer by handle_request", serve_tcp<ForkingTCPServer, by_handle_request>},
+    {"UDPServer on all addresses", serve_all_addresses<UDPServer>},
+    {"ThreadingUDPServer on all addresses", serve_all_addresses<ThreadingUDPServer>},
+    {"ThreadingTCPServer of lines", serve_tcp<ThreadingTCPServer, serve_forever, LineEcho>},
+    {"ForkingTCPServer of lines", serve_tcp<ForkingTCPServer, serve_forever, LineEcho>},
+    {"ThreadingTCPServer that hands over", serve_tcp<HandingOver>},
 };
 
 // --- cases ---
