@@ -22,10 +22,8 @@
 #include <thread>
 #include <vector>
 
-#include "thinsock/thinsock.hpp"
-#ifndef THREAD_SANITIZER
 #include "faulty_calls.hpp"
-#endif
+#include "thinsock/thinsock.hpp"
 
 using namespace std::chrono_literals;
 using namespace thinsock;
@@ -208,10 +206,8 @@ void expect_nothing_left(const Use& before) {
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 300;
   ::signal(SIGUSR2, [](int) { signalled.load()->request_shutdown(); });
-#ifndef THREAD_SANITIZER
   torture::set_up();
   torture::delay(static_cast<unsigned>(rounds));
-#endif
   std::thread([] {}).join();  // With the first one, ThreadSanitizer starts a thread that stays.
   std::minstd_rand random(static_cast<unsigned>(rounds));
   Clock::duration slowest{};
