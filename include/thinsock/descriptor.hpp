@@ -13,7 +13,7 @@ class Descriptor {
   explicit Descriptor(int fd = -1) noexcept : fd_(fd) {}
   Descriptor(Descriptor&& other) noexcept : fd_(other.detach()) {}
   Descriptor& operator=(Descriptor&& other) noexcept {
-    Descriptor(std::move(other)).swap(*this);
+    const Descriptor closed(std::exchange(fd_, other.detach()));
     return *this;
   }
   ~Descriptor() { close(); }
@@ -25,8 +25,6 @@ class Descriptor {
   void close() noexcept;
 
  private:
-  void swap(Descriptor& other) noexcept { std::swap(fd_, other.fd_); }
-
   int fd_;
 };
 
