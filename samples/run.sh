@@ -11,7 +11,9 @@ fi
 
 sh "$root/.ci/install" build
 {
-  [ -f "$root/build/build.ninja" ] || meson setup "$root/build" "$root"
+  [ ! -f "$root/build/build.ninja" ] || again=--reconfigure
+  grep -q "^build samples/$name:" "$root/build/build.ninja" 2>/dev/null ||
+    meson setup ${again-} -Dtests=true "$root/build" "$root"
   meson compile -C "$root/build" "$name"
 } >&2
 exec "$root/build/samples/$name" "$@"

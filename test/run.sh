@@ -3,10 +3,8 @@
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 sh "$root/.ci/install" test
-if [ -f "$root/build/build.ninja" ]; then
-  meson setup --reconfigure "$root/build" "$root"  # Catch2 may have come since.
-else
-  meson setup "$root/build" "$root"
-fi
+again=
+[ ! -f "$root/build/build.ninja" ] || again=--reconfigure  # Catch2 may have come since.
+meson setup $again -Dtests=true "$root/build" "$root"
 meson compile -C "$root/build"
 meson test -C "$root/build" --print-errorlogs "$@"
