@@ -39,11 +39,20 @@ class Headers(unittest.TestCase):
 
 
 class Version(unittest.TestCase):
-    def test_the_macro_is_the_version_of_meson_build(self):
+    def setUp(self):
         project = (pathlib.Path(INCLUDE).parent / "meson.build").read_text()
-        major, minor, patch = map(int, re.search(r"version : '(\d+)\.(\d+)\.(\d+)'", project).groups())
+        self.version = re.search(r"version : '(\d+)\.(\d+)\.(\d+)'", project).groups()
+
+    def test_the_macro_is_the_version_of_meson_build(self):
+        major, minor, patch = map(int, self.version)
         text = preprocessed("#include <thinsock/socket.hpp>\nTHINSOCK_VERSION\n")
         self.assertEqual(int(text.splitlines()[-1]), 10000 * major + 100 * minor + patch)
+
+    @unittest.skipUnless(".so" in LIBRARY, "a static library has no soname")
+    def test_the_soname_changes_with_each_minor_version(self):
+        done = subprocess.run(["readelf", "-d", LIBRARY], capture_output=True, text=True, check=True)
+        major, minor, _ = self.version
+        self.assertIn(f"soname: [libthinsock.so.{major}.{minor}]", done.stdout)
 
     def test_thinsock_hpp_includes_all_others(self):
         headers = {header.name for header in pathlib.Path(INCLUDE, "thinsock").glob("*.hpp")}

@@ -1,0 +1,35 @@
+// A program of somebody else, for .ci/consumers: includes every header, and serves one client.
+#include <chrono>
+#include <iostream>
+#include <string>
+#include <thread>
+#include <thinsock/thinsock.hpp>
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Upper : thinsock::StreamRequestHandler {
+  void handle() override {
+    for (std::string line; !(line = rfile.readline()).empty();) {
+      for (char& letter : line) letter &= '\xDF';
+      wfile << line << std::flush;
+    }
+  }
+};
+
+}  // namespace
+
+int main() try {
+  thinsock::ThreadingTCPServer server({"127.0.0.1", 0}, thinsock::handler<Upper>);
+  std::thread serving([&] { server.serve_forever(); });
+  {
+    thinsock::Socket client = thinsock::create_connection(server.server_address, 5s);
+    client.sendall("HeLlO");
+    client.shutdown(SHUT_WR);
+    std::cout << client.recv_exactly(5) << std::endl;
+  }
+  server.shutdown();
+  serving.join();
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', 1;
+}
