@@ -89,7 +89,16 @@ std::unique_ptr<BaseServer> make(AddressLike address, const ServerOptions& optio
   return std::make_unique<Server>(address, echo, options);
 }
 
-const Address kLoopback("127.0.0.1", 0), kUnixName("");
+// Clients come when their server has gone and another program may have its port, so this process
+// has a loopback address of its own.
+Address loopback() {
+  const int pid = ::getpid();
+  return {"127." + std::to_string(128 + (pid >> 16)) + '.' + std::to_string(pid >> 8 & 255) + '.' +
+              std::to_string(pid & 255),
+          0};
+}
+
+const Address kLoopback = loopback(), kUnixName("");
 const Kind kKinds[] = {
     {"TCPServer", make<TCPServer>, kLoopback},
     {"UDPServer", make<UDPServer>, kLoopback},
