@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <ctime>
 
 using std::chrono::nanoseconds;
 using std::chrono::seconds;
@@ -33,7 +34,8 @@ Result wait_any(pollfd* entries, std::size_t count, Deadline& deadline) noexcept
   for (;;) {
     if (const Result stop = interrupted(); stop < 0) return stop;
     const nanoseconds left = std::min(deadline.remaining(), step);
-    const timespec time{left / seconds(1), (left % seconds(1)).count()};
+    const timespec time{static_cast<std::time_t>(left / seconds(1)),
+                        static_cast<long>((left % seconds(1)).count())};
     const Result ready = once([&] {
       return ::ppoll(entries, count + 1, left == nanoseconds::max() ? nullptr : &time, nullptr);
     });
