@@ -85,7 +85,7 @@ for line in sys.stdin: print(outcome(line), flush=True)
 )";
 
 inline std::string text(std::integral auto number) {
-  return std::to_string(static_cast<long>(number));
+  return std::to_string(static_cast<long long>(number));
 }
 
 inline std::string text(std::string_view bytes) {
