@@ -2,8 +2,8 @@
 #include <chrono>
 #include <iostream>
 #include <string>
-#include <thread>
 #include <thinsock/thinsock.hpp>
+#include <thread>
 using namespace std::chrono_literals;
 
 namespace {
