@@ -172,6 +172,8 @@ TEST_CASE("a child has no scopes of its parent's other threads", "[fork][cancel]
   }
   waited.wait();
   const pid_t child = forked([] {
+    struct sigaction action {};
+    if (::sigaction(SIGUSR1, nullptr, &action) != 0 || action.sa_handler != SIG_DFL) return 2;
     std::thread([] {}).join();
     const CancelScope scope({SIGUSR1});
     std::raise(SIGUSR1);

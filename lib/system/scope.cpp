@@ -20,12 +20,13 @@ Bell& bell_of_this_thread() noexcept {
 }
 
 // After a fork the child keeps the thread's scopes and needs another bell.
-void part_in_child() noexcept {
+void after_fork_in_child() noexcept {
   if (current_scope != nullptr) bell_of_this_thread().replace_after_fork();
 }
 
-// At the start: a fork beside a later registration would not know of it.
-[[maybe_unused]] const int registered_for_fork = ::pthread_atfork(nullptr, nullptr, part_in_child);
+// Registered at the program's start: a fork during a later registration would not run it.
+[[maybe_unused]] const int registered_for_fork =
+    ::pthread_atfork(nullptr, nullptr, after_fork_in_child);
 
 }  // namespace
 

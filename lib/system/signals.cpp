@@ -14,8 +14,8 @@ constinit std::mutex mutex;
 constinit std::atomic<SignalWatch*> watches = nullptr;
 constinit std::atomic<int> running_handlers = 0;
 
-// The actions that on_signal replaces, while it is installed. Handlers leave them alone while a
-// constructor is installing it.
+// The actions that on_signal replaces, while it is installed. While a constructor installs it,
+// handlers do not touch them.
 struct sigaction previous_action[NSIG];
 constinit std::atomic<bool> installed[NSIG];
 constinit std::atomic<bool> installing = false;
@@ -26,13 +26,13 @@ void wait_for_running_handlers() noexcept {
 
 }  // namespace
 
-// Registered at the start: a fork beside a later registration would not know of it.
+// Registered at the program's start: a fork during a later registration would not run these.
 const int SignalWatch::registered_for_fork =
-    ::pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, part_in_child);
+    ::pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, after_fork_in_child);
 
 // The child has none of the parent's other threads, and so none of their handlers and scopes. Their
 // bells were on those threads' stacks.
-void SignalWatch::part_in_child() noexcept {
+void SignalWatch::after_fork_in_child() noexcept {
   running_handlers = 0;
   for (std::atomic<SignalWatch*>* link = &watches; SignalWatch* watch = *link;) {
     if (::pthread_equal(watch->thread_, ::pthread_self())) {
@@ -41,6 +41,7 @@ void SignalWatch::part_in_child() noexcept {
       *link = watch->next_.load();
     }
   }
+  restore_all();
   mutex.unlock();
 }
 

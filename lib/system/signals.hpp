@@ -11,8 +11,8 @@
 
 namespace thinsock {
 
-/// The first of these signals, in any thread, stops the scope. The previous actions are then
-/// restored, so that a second signal can end a program that hangs; otherwise in the destructor.
+/// The first of these signals, in any thread, stops the scope. The previous actions are restored
+/// then, so that a second signal can end a program that hangs, or else by the destructor.
 class SignalWatch {
  public:
   /// Enter the scope first. Throws an Error for signals that cannot be caught (EINVAL).
@@ -25,7 +25,7 @@ class SignalWatch {
 
  private:
   void unlink() noexcept;
-  static void part_in_child() noexcept;
+  static void after_fork_in_child() noexcept;
   static void on_signal(int number) noexcept;
   static bool is_awaited(int number) noexcept;
   static void restore_all() noexcept;
