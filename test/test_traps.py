@@ -32,7 +32,9 @@ LOST = "a connection that is not kept is closed"
 NO_NAME = "a scope needs a name, or it ends at once"
 NO_HANDLE = r"a handler class must have: void handle\(\) override"
 COPIED = r"a handler's argument is copied: write std::ref\(argument\)"
+TIME = r"a timeout is not flags: call settimeout\(5s\) before"
 UNIT = "a timeout needs a unit: write 5s, with <chrono>"
+SIGNAL = r"write \{SIGINT\} for a signal, or 5s, with <chrono>, for a time"
 SHAPES = r"handler<Class>, or a function that takes \(Socket&, const Address&\) or \(RequestContext&\)"
 
 # What a user might write, what the first error says, and what to write instead.
@@ -47,8 +49,13 @@ TRAPS = [
     ("sk.recv_into(buffer, n, error);", LENGTH, "sk.recv_into({buffer, n}, error);"),
     ("sk.recvfrom_into(buffer, n);", LENGTH, "sk.recvfrom_into({buffer, n});"),
     ("sk.recv(1024, true);", LENGTH, "sk.recv(1024, MSG_PEEK | MSG_DONTWAIT);"),
+    ("sk.recv(1024, 2.0);", TIME, "sk.settimeout(2s), sk.recv(1024);"),
+    ("sk.recv(1024, 2s);", TIME, "sk.settimeout(2s), sk.recv(1024);"),
+    ("sk.sendall(data, 2.5f);", TIME, "sk.settimeout(2.5s), sk.sendall(data);"),
     ("sk.recvfrom(1024, n);", LENGTH, "sk.recvfrom(1024, MSG_PEEK);"),
     ("sk.sendall(pointer);", POINTER, "sk.sendall({pointer, n});"),
+    ("sk.sendall(pointer);", r"or std::string_view\(pointer\)",
+     "sk.sendall(std::string_view(pointer));"),
     ("sk.sendall(data.c_str());", POINTER, "sk.sendall(data);"),
     ("sk.sendall(buffer);", r"write \{array, bytes\}", "sk.sendall({buffer, n});"),
     ("sk.recv_into(pointer);", POINTER, "sk.recv_into({pointer, n});"),
@@ -71,7 +78,8 @@ TRAPS = [
     ("sk.settimeout(2.5);", UNIT, "sk.settimeout(2.5s);"),
     ("sk = create_connection({\"localhost\", 80}, 5);", UNIT,
      "sk = create_connection({\"localhost\", 80}, 5s);"),
-    ("CancelScope scope(30);", UNIT, "CancelScope scope(30s);"),
+    ("CancelScope scope(30);", SIGNAL, "CancelScope scope(30s);"),
+    ("CancelScope ctrl_c(2);", SIGNAL, "CancelScope ctrl_c({2});"),
     ("CancelScope ctrl_c({2}, 30);", UNIT, "CancelScope ctrl_c({2}, 30s);"),
     ("struct H : BaseRequestHandler {};"
      "RequestHandler answer = handler<H>;", NO_HANDLE,

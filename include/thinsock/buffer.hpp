@@ -99,7 +99,9 @@ class ConstBuffer {
   /// These do not compile, because a pointer or a char array does not tell how many bytes to send.
   template <class T>
   ConstBuffer(T* const&) {
-    static_assert(never<T>, "a pointer does not tell how many bytes: write {pointer, bytes}");
+    static_assert(never<T>,
+                  "a pointer does not tell how many bytes: write {pointer, bytes}, or "
+                  "std::string_view(pointer) for a C string");
   }
   template <Character C, std::size_t N>
   ConstBuffer(C (&)[N]) {

@@ -10,6 +10,7 @@
 //   });
 #pragma once
 
+#include <concepts>
 #include <initializer_list>
 #include <memory>
 #include <stop_token>
@@ -50,6 +51,11 @@ class CancelScope {
   /// Throws Error if a signal cannot be caught (EINVAL).
   [[nodiscard("a scope needs a name, or it ends at once")]] explicit CancelScope(
       std::initializer_list<int> signals, Timeout timeout = std::nullopt);
+  /// Does not compile, because a number may be a signal or a time.
+  template <std::integral Number>
+  explicit CancelScope(Number) {
+    static_assert(never<Number>, "write {SIGINT} for a signal, or 5s, with <chrono>, for a time");
+  }
   ~CancelScope();
   CancelScope(const CancelScope&) = delete;
   CancelScope& operator=(const CancelScope&) = delete;

@@ -42,7 +42,8 @@ Timeout getdefaulttimeout() noexcept;
 void setdefaulttimeout(Timeout timeout) noexcept;
 
 /// MSG_* flags, which are an int. A number of any other type does not compile, because it is
-/// probably a length, as in Python's recv_into(buffer, n). A length that is an int still compiles.
+/// probably a length, as in Python's recv_into(buffer, n), or a timeout. A length that is an int
+/// still compiles.
 class Flags {
  public:
   constexpr Flags(int flags) noexcept : flags_(flags) {}
@@ -50,6 +51,10 @@ class Flags {
   Flags(Length) {
     static_assert(never<Length>,
                   "a length is not flags: write {pointer, bytes}, or a whole buffer alone");
+  }
+  template <class Time>
+  requires(std::is_floating_point_v<Time> || Duration<Time>) Flags(Time) {
+    static_assert(never<Time>, "a timeout is not flags: call settimeout(5s) before");
   }
   constexpr operator int() const noexcept { return flags_; }
 
