@@ -11,9 +11,10 @@ fi
 
 sh "$root/.ci/install" build
 {
+  again=
   [ ! -f "$root/build/build.ninja" ] || again=--reconfigure
   grep -q "^build samples/$name:" "$root/build/build.ninja" 2>/dev/null ||
-    meson setup ${again-} -Dtests=true "$root/build" "$root"
+    meson setup $again -Dtests=true "$root/build" "$root"
   meson compile -C "$root/build" "$name"
 } >&2
 exec "$root/build/samples/$name" "$@"
