@@ -125,11 +125,6 @@ struct Round {
 
 void by_shutdown(Round& round) { round.server->shutdown(); }
 void by_server_close(Round& round) { round.server->server_close(); }
-void by_destructor(Round& round) {
-  round.server->server_close();
-  round.loop.join();
-  round.server.reset();
-}
 void by_stop_token(Round& round) { round.loop.request_stop(); }
 void by_signal_of_scope(Round&) { ::kill(::getpid(), SIGUSR1); }
 void by_signal_handler(Round& round) {
@@ -154,7 +149,6 @@ struct End {
 constexpr End kEnds[] = {
     {"shutdown", by_shutdown},
     {"server_close", by_server_close},
-    {"destructor after server_close", by_destructor},
     {"stop token", by_stop_token},
     {"CancelScope for a signal", by_signal_of_scope},
     {"request_shutdown in a signal handler", by_signal_handler},
@@ -186,7 +180,7 @@ Clock::duration run_round(const Kind& kind, const End& end, std::minstd_rand& ra
   std::this_thread::sleep_for(std::chrono::microseconds(random() % 3000));
   const auto start = Clock::now();
   end.end(round);
-  if (round.loop.joinable()) round.loop.join();
+  round.loop.join();
   const auto took = Clock::now() - start;
   round.server.reset();
   over = true;
