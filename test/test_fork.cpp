@@ -155,9 +155,9 @@ TEST_CASE("a stop after a fork ends the calls of its own process alone", "[fork]
 }
 
 #ifndef __SANITIZE_THREAD__  // It cannot follow a fork of a program with threads.
-// Not under valgrind, for which the child has lost what was those threads'.
+// Not under valgrind, which reports the other threads' memory as leaked by the child.
 TEST_CASE("a child has no scopes of its parent's other threads", "[fork][cancel][native]") {
-  // More threads than libc keeps the stacks of, on which their scopes have bells.
+  // More threads than libc keeps stacks for. The bells of their scopes are on those stacks.
   std::latch waited(12), over(1);
   std::vector<std::jthread> threads;
   for (int i = 0; i < 12; ++i) {

@@ -24,7 +24,8 @@ void after_fork_in_child() noexcept {
   if (current_scope != nullptr) bell_of_this_thread().replace_after_fork();
 }
 
-// Registered at the program's start: a fork during a later registration would not run it.
+// Registered at the program's start, because a fork that has already begun skips handlers that are
+// registered after it.
 [[maybe_unused]] const int registered_for_fork =
     ::pthread_atfork(nullptr, nullptr, after_fork_in_child);
 

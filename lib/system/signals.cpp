@@ -14,8 +14,8 @@ constinit std::mutex mutex;
 constinit std::atomic<SignalWatch*> watches = nullptr;
 constinit std::atomic<int> running_handlers = 0;
 
-// The actions that on_signal replaces, while it is installed. While a constructor installs it,
-// handlers do not touch them.
+// Each signal's action from before on_signal was installed. While `installing` is set, only the
+// constructor that has set it uses these.
 struct sigaction previous_action[NSIG];
 constinit std::atomic<bool> installed[NSIG];
 constinit std::atomic<bool> installing = false;
@@ -26,7 +26,8 @@ void wait_for_running_handlers() noexcept {
 
 }  // namespace
 
-// Registered at the program's start: a fork during a later registration would not run these.
+// Registered at the program's start, because a fork that has already begun skips handlers that are
+// registered after it.
 const int SignalWatch::registered_for_fork =
     ::pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, after_fork_in_child);
 

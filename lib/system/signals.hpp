@@ -11,8 +11,8 @@
 
 namespace thinsock {
 
-/// The first of these signals, in any thread, stops the scope. The previous actions are restored
-/// then, so that a second signal can end a program that hangs, or else by the destructor.
+/// The first of these signals, in any thread, stops the scope. That signal, or else the destructor,
+/// restores the previous actions, so a second signal can end a program that hangs.
 class SignalWatch {
  public:
   /// Enter the scope first. Throws an Error for signals that cannot be caught (EINVAL).

@@ -146,13 +146,13 @@ void serve_once(AddressLike address) {
   server.server_close();
 }
 
-// The path's directory is locked meanwhile.
+// The server locks the path's directory while it binds.
 void serve_at_a_path() {
   static std::atomic<int> number = 0;
   const std::string name = "thinsock." + std::to_string(::getpid()) + '.';
   const auto path = std::filesystem::temp_directory_path() / (name + std::to_string(++number));
   serve_once<ThreadingUnixStreamServer>(path);
-  std::filesystem::remove(path);  // A process that was being forked may have had it open.
+  std::filesystem::remove(path);  // A process forked meanwhile may have had it open.
 }
 
 void look_up_names() {
@@ -264,8 +264,8 @@ struct Use {
   long allocated = static_cast<long>(::mallinfo2().uordblks);  // In bytes.
 };
 
-// What libc keeps differs by less. In two seconds there are enough rounds of each kind to tell 100
-// allocated bytes that each leaves, or one page that is not of the heap.
+// What libc keeps varies by less than this. In two seconds there are enough rounds of each kind to
+// tell 100 allocated bytes that each leaves, or one page that is not of the heap.
 constexpr long kMostKib = 512, kMostBytes = 4000;
 
 std::atomic<int> rounds = 0, programs = 0;

@@ -89,8 +89,8 @@ std::unique_ptr<BaseServer> make(AddressLike address, const ServerOptions& optio
   return std::make_unique<Server>(address, echo, options);
 }
 
-// Clients come when their server has gone and another program may have its port, so this process
-// has a loopback address of its own.
+// Clients go on connecting after their server has ended, when another program may have got its
+// port. So this process uses a loopback address that no other program uses.
 Address loopback() {
   const int pid = ::getpid();
   return {"127." + std::to_string(128 + (pid >> 16)) + '.' + std::to_string(pid >> 8 & 255) + '.' +
