@@ -165,11 +165,17 @@ void look_up_names() {
   const pid_t child = ::fork();
   if (child == 0) {
     ::alarm(20);
-    open_sockets();
-    serve_once<ThreadingTCPServer>({"127.0.0.1", 0});
-    wait_for_a_signal();  // The stacks of the parent's threads have been used again by now.
-    ::_exit(0);
+    try {
+      open_sockets();
+      serve_once<ThreadingTCPServer>({"127.0.0.1", 0});
+      wait_for_a_signal();  // The stacks of the parent's threads have been used again by now.
+      ::_exit(0);
+    } catch (const std::exception& exception) {
+      std::fprintf(stderr, "hygiene: in a child: %s\n", exception.what());
+      ::_exit(1);
+    }
   }
+  expect(child != -1, "fork");
   int status = -1;
   ::waitpid(child, &status, 0);
   expect(status == 0, "a child ends with status " + std::to_string(status));
