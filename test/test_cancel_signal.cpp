@@ -142,6 +142,55 @@ TEST_CASE("a handler that somebody installs in a scope stays", "[cancel][signal]
   REQUIRE(Disposition::of(SIGUSR2) == count);
 }
 
+TEST_CASE("a scope waits for its signal though a handler came after an outer one",
+          "[cancel][signal]") {
+  const Disposition disposition(SIGUSR2, SIG_IGN);
+  const CancelScope outer({SIGUSR2});
+  std::signal(SIGUSR2, count);
+  const CancelScope inner({SIGUSR2});
+  std::raise(SIGUSR2);
+  REQUIRE(inner.signal() == SIGUSR2);
+  REQUIRE(outer.signal() == SIGUSR2);
+  REQUIRE(Disposition::of(SIGUSR2) == count);
+}
+
+TEST_CASE("a handler may call the one it replaced", "[cancel][signal]") {
+  static struct sigaction replaced;
+  const Disposition disposition(SIGUSR2, SIG_IGN);
+  const CancelScope scope({SIGUSR2});
+  ::sigaction(SIGUSR2, nullptr, &replaced);
+  std::signal(SIGUSR2, [](int number) {
+    ++counted;
+    replaced.sa_handler(number);
+  });
+  std::raise(SIGUSR2);
+  std::raise(SIGUSR2);
+  REQUIRE(scope.signal() == SIGUSR2);
+  REQUIRE(counted == 2);
+}
+
+// As system(3) does, and whoever else puts a signal's action back.
+TEST_CASE("an action of a scope that comes back after it is not kept", "[cancel][signal]") {
+  const Disposition disposition(SIGUSR2, count);
+  struct sigaction within;
+  {
+    const CancelScope scope({SIGUSR2});
+    ::sigaction(SIGUSR2, nullptr, &within);
+  }
+  ::sigaction(SIGUSR2, &within, nullptr);
+  SECTION("by the next signal") {
+    std::raise(SIGUSR2);
+    REQUIRE(counted == 1);
+  }
+  SECTION("by the next scope") {
+    const CancelScope scope({SIGUSR2});
+    std::raise(SIGUSR2);
+    REQUIRE(scope.signal() == SIGUSR2);
+    REQUIRE(counted == 0);
+  }
+  REQUIRE(Disposition::of(SIGUSR2) == count);
+}
+
 TEST_CASE("a second signal ends a program that hangs", "[cancel][signal]") {
   const int second = GENERATE(SIGINT, SIGTERM);
   const pid_t child = ::fork();

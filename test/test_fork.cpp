@@ -1,6 +1,7 @@
 // A program's own fork(): prefork servers, daemons, and children that go on with their parent's
 // sockets.
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include <csignal>
@@ -43,6 +44,12 @@ int status_of(pid_t child) {
   int status = 0;
   while (::waitpid(child, &status, 0) == -1 && errno == EINTR) continue;
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+[[maybe_unused]] auto action_of(int number) {
+  struct sigaction now;
+  ::sigaction(number, nullptr, &now);
+  return now.sa_handler;
 }
 
 BaseServer* running;
@@ -159,11 +166,12 @@ TEST_CASE("a stop after a fork ends the calls of its own process alone", "[fork]
 TEST_CASE("a child has no scopes of its parent's other threads", "[fork][cancel][native]") {
   // More threads than libc keeps stacks for. The bells of their scopes are on those stacks.
   std::latch waited(12), over(1);
+  std::stop_source source;
   std::vector<std::jthread> threads;
   for (int i = 0; i < 12; ++i) {
     threads.emplace_back([&] {
       Pair pair = unix_pair();
-      const CancelScope scope({SIGUSR1});
+      const CancelScope by_signal({SIGUSR1}), by_token(source.get_token());
       pair.server.settimeout(1ms);
       outcome_of([&] { pair.server.recv(1); });
       waited.count_down();
@@ -171,10 +179,10 @@ TEST_CASE("a child has no scopes of its parent's other threads", "[fork][cancel]
     });
   }
   waited.wait();
-  const pid_t child = forked([] {
-    struct sigaction action {};
-    if (::sigaction(SIGUSR1, nullptr, &action) != 0 || action.sa_handler != SIG_DFL) return 2;
+  const pid_t child = forked([&] {
+    if (action_of(SIGUSR1) != SIG_DFL) return 2;
     std::thread([] {}).join();
+    source.request_stop();
     const CancelScope scope({SIGUSR1});
     std::raise(SIGUSR1);
     return scope.signal() == SIGUSR1 ? 0 : 1;
@@ -182,4 +190,54 @@ TEST_CASE("a child has no scopes of its parent's other threads", "[fork][cancel]
   over.count_down();
   REQUIRE(status_of(child) == 0);
 }
+
+TEST_CASE("a child that is forked amid signals is stopped as far as it says",
+          "[fork][cancel][native]") {
+  for (const int number : {SIGUSR1, SIGUSR2}) std::signal(number, SIG_IGN);
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([](std::stop_token token) {
+      while (!token.stop_requested()) {
+        const CancelScope scope({SIGUSR1, SIGUSR2});
+        ::kill(::getpid(), SIGUSR1);
+        ::kill(::getpid(), SIGUSR2);
+      }
+    });
+  }
+  Pair pair = unix_pair();
+  int wrong = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const CancelScope scope({SIGUSR2});
+    wrong += status_of(forked([&] {
+               if (action_of(SIGUSR1) != SIG_IGN) return 1;
+               if (scope.signal() == 0) return action_of(SIGUSR2) == SIG_IGN ? 2 : 0;
+               if (action_of(SIGUSR2) != SIG_IGN) return 3;
+               pair.server.settimeout(1s);
+               return outcome_of([&] { pair.server.recv(1); }).is_timeout ? 4 : 0;
+             })) != 0;
+  }
+  threads.clear();
+  for (const int number : {SIGUSR1, SIGUSR2}) std::signal(number, SIG_DFL);
+  REQUIRE(wrong == 0);
+}
 #endif
+
+TEST_CASE("a handler may fork while its thread begins and ends scopes", "[fork][cancel][native]") {
+  // In a process with one thread, where a fork in a handler does not wait for malloc's locks.
+  REQUIRE(status_of(forked([] {
+            static volatile std::sig_atomic_t forks = 0;
+            std::signal(SIGPROF, [](int) {
+              const pid_t child = ::fork();
+              if (child == 0) ::_exit(0);
+              ::waitpid(child, nullptr, 0);
+              forks = forks + 1;
+            });
+            const itimerval often{{0, 1000}, {0, 1000}};
+            ::setitimer(ITIMER_PROF, &often, nullptr);
+            const auto end = std::chrono::steady_clock::now() + 10s;
+            while (forks < 100 && std::chrono::steady_clock::now() < end) {
+              const CancelScope scope({SIGUSR1, SIGUSR2});
+            }
+            return forks < 100;
+          })) == 0);
+}

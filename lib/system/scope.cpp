@@ -8,24 +8,32 @@
 
 namespace thinsock {
 
+constinit std::atomic<int> this_process = 0;
 constinit thread_local Scope* current_scope = nullptr;
 
 namespace {
 
-// All scopes of a thread share a bell. It is made when a call has to wait, because the C library
+// All scopes of a thread share its bell. It is made when a call has to wait, because the C library
 // allocates memory for its destructor, and a thread that only waits for its client needs none.
-Bell& bell_of_this_thread() noexcept {
-  static thread_local Bell bell;
-  return bell;
+constinit thread_local const Bell* bell_of_this_thread = nullptr;
+
+void share_bell() noexcept {
+  for (Scope* scope = current_scope; scope != nullptr; scope = scope->outer) {
+    scope->bell_process = this_process.load();
+    scope->bell = bell_of_this_thread;
+  }
 }
 
-// After a fork the child keeps the thread's scopes and needs another bell.
+// The child keeps the thread's scopes and needs a bell of its own.
 void after_fork_in_child() noexcept {
-  if (current_scope != nullptr) bell_of_this_thread().replace_after_fork();
+  ++this_process;
+  if (bell_of_this_thread == nullptr) return;
+  bell_of_this_thread->replace_after_fork();
+  share_bell();
 }
 
-// Registered at the program's start, because a fork that has already begun skips handlers that are
-// registered after it.
+// Registered while the library is loaded, because a fork that has already begun skips handlers that
+// are registered after it.
 [[maybe_unused]] const int registered_for_fork =
     ::pthread_atfork(nullptr, nullptr, after_fork_in_child);
 
@@ -70,9 +78,10 @@ const Bell* bell_of_scopes() noexcept {
   const Scope* scope = current_scope;
   while (scope != nullptr && !scope->can_be_stopped) scope = scope->outer;
   if (scope == nullptr) return nullptr;
-  Bell& bell = bell_of_this_thread();
+  static thread_local Bell bell;
   bell.open();
-  for (Scope* each = current_scope; each != nullptr; each = each->outer) each->bell = &bell;
+  bell_of_this_thread = &bell;
+  share_bell();
   return &bell;
 }
 

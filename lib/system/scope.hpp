@@ -10,6 +10,9 @@
 
 namespace thinsock {
 
+/// Another number in each forked process.
+extern constinit std::atomic<int> this_process;
+
 /// An entry in its thread's list of scopes. Once it is stopped, or its end has passed, it ends the
 /// thread's blocked calls.
 struct Scope {
@@ -20,6 +23,7 @@ struct Scope {
   Scope* outer = nullptr;
   bool can_be_stopped = false;
   std::atomic<const Bell*> bell = nullptr;  // Its thread's; null before a call had to wait.
+  std::atomic<int> bell_process = 0;        // A forked child lacks the bells of other threads.
 
   /// From enter() to leave() the scope belongs to the calling thread. Scopes leave in any order.
   void enter(bool stoppable) noexcept;
@@ -27,7 +31,8 @@ struct Scope {
   /// Ends the thread's blocked calls. Any thread, and signal handlers, may call it.
   void stop() noexcept {
     stopped = true;
-    if (const Bell* rung = bell) rung->ring();
+    const Bell* rung = bell;
+    if (rung != nullptr && bell_process == this_process) rung->ring();
   }
 };
 

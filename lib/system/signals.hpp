@@ -24,18 +24,24 @@ class SignalWatch {
   int caught() const noexcept { return caught_; }
 
  private:
-  void unlink() noexcept;
-  static void after_fork_in_child() noexcept;
+  static sigset_t lock() noexcept;
+  static void unlock(sigset_t mask) noexcept;
+  static Result install(int number) noexcept;
+  static bool restore(int number) noexcept;
   static void on_signal(int number) noexcept;
-  static bool is_awaited(int number) noexcept;
-  static void restore_all() noexcept;
+  static void act_on_arrived() noexcept;
+  static void act_on(int number) noexcept;
+  static void after_fork_in_child() noexcept;
+  void unlink() noexcept;
+  bool awaits(int number) const noexcept;
+  void restore_actions() const noexcept;
 
   static const int registered_for_fork;
   Scope& scope_;
   const pthread_t thread_ = ::pthread_self();
   sigset_t signals_;
   std::atomic<int> caught_ = 0;
-  std::atomic<SignalWatch*> next_ = nullptr;
+  SignalWatch* next_ = nullptr;
 };
 
 }  // namespace thinsock
