@@ -21,15 +21,14 @@ struct Upper : thinsock::StreamRequestHandler {
 
 int main() try {
   thinsock::ThreadingTCPServer server({"127.0.0.1", 0}, thinsock::handler<Upper>);
-  std::thread serving([&] { server.serve_forever(); });
-  {
-    thinsock::Socket client = thinsock::create_connection(server.server_address, 5s);
-    client.sendall("HeLlO");
-    client.shutdown(SHUT_WR);
-    std::cout << client.recv_exactly(5) << std::endl;
-  }
-  server.shutdown();
-  serving.join();
+  const std::jthread serving([&](std::stop_token token) {
+    const thinsock::CancelScope scope(token);
+    server.serve_forever();
+  });
+  thinsock::Socket client = thinsock::create_connection(server.server_address, 5s);
+  client.sendall("HeLlO");
+  client.shutdown(SHUT_WR);
+  std::cout << client.recv_exactly(5) << std::endl;
 } catch (const std::exception& error) {
   return std::cerr << error.what() << '\n', 1;
 }
