@@ -23,9 +23,9 @@ class Bell {
   void ring() const noexcept;
   void silence() const noexcept;
 
-  /// A fork shares the bell. This gives the calling process another one under the same descriptor.
-  /// Async-signal-safe.
-  void replace_after_fork() const noexcept;
+  /// A fork shares the bell. This gives the calling process another one under the same descriptor,
+  /// or closes it if that fails. Async-signal-safe.
+  void replace_after_fork() noexcept;
 
  private:
   std::atomic<int> fd_ = -1;

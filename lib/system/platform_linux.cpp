@@ -143,7 +143,8 @@ void Bell::close() noexcept {
 }
 
 void Bell::ring() const noexcept {
-  if (fd_ != -1) once([&] { return ::eventfd_write(fd_, 1); });
+  const int fd = fd_;
+  if (fd != -1) once([&] { return ::eventfd_write(fd, 1); });
 }
 
 void Bell::silence() const noexcept {
@@ -151,11 +152,14 @@ void Bell::silence() const noexcept {
   once([&] { return ::eventfd_read(fd_, &count); });
 }
 
-void Bell::replace_after_fork() const noexcept {
-  const Result own = fd_ == -1 ? -1 : once([] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); });
-  if (own < 0) return;
-  once([&] { return ::dup3(static_cast<int>(own), fd_, O_CLOEXEC); });
-  close_descriptor(static_cast<int>(own));
+void Bell::replace_after_fork() noexcept {
+  const int same = fd_;
+  if (same == -1) return;
+  close();  // Before another one is opened, because this may be the last descriptor.
+  open();
+  if (fd_ == -1 || fd_ == same) return;
+  once([&] { return ::dup3(fd_, same, O_CLOEXEC); });
+  close_descriptor(fd_.exchange(same));
 }
 
 namespace {

@@ -15,7 +15,7 @@ namespace {
 
 // All scopes of a thread share its bell. It is made when a call has to wait, because the C library
 // allocates memory for its destructor, and a thread that only waits for its client needs none.
-constinit thread_local const Bell* bell_of_this_thread = nullptr;
+constinit thread_local Bell* bell_of_this_thread = nullptr;
 
 void share_bell() noexcept {
   for (Scope* scope = current_scope; scope != nullptr; scope = scope->outer) {
@@ -79,8 +79,8 @@ const Bell* bell_of_scopes() noexcept {
   while (scope != nullptr && !scope->can_be_stopped) scope = scope->outer;
   if (scope == nullptr) return nullptr;
   static thread_local Bell bell;
-  bell.open();
   bell_of_this_thread = &bell;
+  bell.open();
   share_bell();
   return &bell;
 }

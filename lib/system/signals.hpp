@@ -11,8 +11,8 @@
 
 namespace thinsock {
 
-/// The first of these signals, in any thread, stops the scope. That signal, or else the destructor,
-/// restores the previous actions, so a second signal can end a program that hangs.
+/// The first of these signals, in any thread, stops the scope. Once no scope waits for a signal any
+/// more, its previous action is put back, so a second signal can end a program that hangs.
 class SignalWatch {
  public:
   /// Enter the scope first. Throws an Error for signals that cannot be caught (EINVAL).
@@ -24,24 +24,20 @@ class SignalWatch {
   int caught() const noexcept { return caught_; }
 
  private:
-  static sigset_t lock() noexcept;
-  static void unlock(sigset_t mask) noexcept;
   static Result install(int number) noexcept;
-  static bool restore(int number) noexcept;
+  static void restore_all() noexcept;
+  static bool is_awaited(int number) noexcept;
   static void on_signal(int number) noexcept;
-  static void act_on_arrived() noexcept;
-  static void act_on(int number) noexcept;
   static void after_fork_in_child() noexcept;
   void unlink() noexcept;
   bool awaits(int number) const noexcept;
-  void restore_actions() const noexcept;
 
   static const int registered_for_fork;
   Scope& scope_;
   const pthread_t thread_ = ::pthread_self();
   sigset_t signals_;
   std::atomic<int> caught_ = 0;
-  SignalWatch* next_ = nullptr;
+  std::atomic<SignalWatch*> next_ = nullptr;
 };
 
 }  // namespace thinsock
