@@ -260,6 +260,8 @@ TEST_CASE("a scope for a signal that cannot be caught throws", "[cancel][signal]
   const Disposition disposition(SIGUSR2, count);
   const int number = GENERATE(SIGKILL, SIGSTOP, 0, -1, NSIG, 1000);
   Pair pair = unix_pair();
+  const CancelScope outer({SIGUSR2});
+  std::signal(SIGUSR2, count);
   REQUIRE_THROWS_MATCHES(CancelScope({SIGUSR2, number}), Error, Code(errc::invalid_argument));
   REQUIRE(Disposition::of(SIGUSR2) == count);
   pair.client.sendall("x");

@@ -191,6 +191,23 @@ TEST_CASE("a child has no scopes of its parent's other threads", "[fork][cancel]
   REQUIRE(status_of(child) == 0);
 }
 
+TEST_CASE("a child that has no scope dies of the signal of a parent's scope",
+          "[fork][cancel][native]") {
+  const CancelScope scope({SIGUSR1});
+  int survived = 0;
+  std::thread([&] {
+    for (int i = 0; i < 100 && survived == 0; ++i) {
+      const pid_t child = forked([] {
+        ::pause();
+        return 0;
+      });
+      ::kill(child, SIGUSR1);
+      survived += status_of(child) != 1000 + SIGUSR1;
+    }
+  }).join();
+  REQUIRE(survived == 0);
+}
+
 TEST_CASE("a child that is forked amid signals is stopped as far as it says",
           "[fork][cancel][native]") {
   for (const int number : {SIGUSR1, SIGUSR2}) std::signal(number, SIG_IGN);

@@ -23,8 +23,8 @@ class Bell {
   void ring() const noexcept;
   void silence() const noexcept;
 
-  /// A fork shares the bell. This gives the calling process another one under the same descriptor,
-  /// or closes it if that fails. Async-signal-safe.
+  /// After a fork, parent and child share the eventfd. Gives this process its own, with the same
+  /// number if it can be had, or leaves the bell closed. Async-signal-safe.
   void replace_after_fork() noexcept;
 
  private:

@@ -155,11 +155,10 @@ void Bell::silence() const noexcept {
 void Bell::replace_after_fork() noexcept {
   const int same = fd_;
   if (same == -1) return;
-  close();  // Before another one is opened, because this may be the last descriptor.
+  close();  // First, because there may be no descriptor to spare.
   open();
   if (fd_ == -1 || fd_ == same) return;
-  once([&] { return ::dup3(fd_, same, O_CLOEXEC); });
-  close_descriptor(fd_.exchange(same));
+  if (once([&] { return ::dup3(fd_, same, O_CLOEXEC); }) >= 0) close_descriptor(fd_.exchange(same));
 }
 
 namespace {

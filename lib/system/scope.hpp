@@ -10,7 +10,7 @@
 
 namespace thinsock {
 
-/// Another number than in the process that forked this one.
+/// Counts forks, so it differs from the parent's.
 extern constinit std::atomic<int> this_process;
 
 /// An entry in its thread's list of scopes. Once it is stopped, or its end has passed, it ends the
@@ -23,7 +23,7 @@ struct Scope {
   Scope* outer = nullptr;
   bool can_be_stopped = false;
   std::atomic<const Bell*> bell = nullptr;  // Its thread's; null before a call had to wait.
-  std::atomic<int> bell_process = 0;        // That has the bell: a child lacks other threads'.
+  std::atomic<int> bell_process = 0;        // In which the bell exists (this_process).
 
   /// From enter() to leave() the scope belongs to the calling thread. Scopes leave in any order.
   void enter(bool stoppable) noexcept;

@@ -12,8 +12,8 @@ namespace {
 // The process whose thread holds the lock, or 0.
 constinit std::atomic<pid_t> locked_by = 0;
 
-// Guards all that follows. The holder waits for nothing, so signal handlers may wait for the lock,
-// and blocks all signals, so no handler waits for the thread that it interrupts.
+// Guards all that follows. Signal handlers take it, too. The holder blocks all signals, so that no
+// handler interrupts it, and waits for nothing.
 class Lock {
  public:
   Lock() noexcept {
@@ -21,7 +21,8 @@ class Lock {
     ::sigfillset(&all);
     ::pthread_sigmask(SIG_SETMASK, &all, &mask_);
     const pid_t process = ::getpid();
-    // A process forked while another thread held the lock does not have that thread.
+    // If the holder is another process, this one was forked while a thread held the lock. That
+    // thread does not exist here.
     for (pid_t holder = 0; !locked_by.compare_exchange_weak(holder, process);) {
       if (holder == process) std::this_thread::yield(), holder = 0;
     }
@@ -37,21 +38,25 @@ class Lock {
 };
 
 constinit std::atomic<SignalWatch*> watches = nullptr;
-sigset_t used;  // The signals that any scope has waited for.
+sigset_t used;  // The signals for which a scope has ever waited.
 
-// The actions from before on_signal was installed. Once one has been put back, on_signal may still
-// be called, by a thread that has just received the signal: then it raises the signal again.
+// The actions from before on_signal was installed. After one has been put back, a thread that
+// received the signal just before may still enter on_signal: the first one raises the signal again.
 struct Previous {
   struct sigaction action;
   enum { saved, put_back, raised } state;
 } previous[NSIG];
+
+constinit thread_local sigset_t mask_before_fork [[gnu::tls_model("initial-exec")]] = {};
 
 }  // namespace
 
 SignalWatch::SignalWatch(Scope& scope, std::initializer_list<int> signals) : scope_(scope) {
   ::sigemptyset(&signals_);
   for (const int number : signals) {
-    check(once([&] { return ::sigaddset(&signals_, number); }), "CancelScope");
+    const bool never_caught = number == SIGKILL || number == SIGSTOP;
+    check(never_caught ? -EINVAL : once([&] { return ::sigaddset(&signals_, number); }),
+          "CancelScope");
   }
   Result result = 0;
   {
@@ -73,17 +78,19 @@ SignalWatch::~SignalWatch() {
   restore_all();
 }
 
-// If a scope waits for the signal, the action from before that scope stays the previous one, though
-// the program may have installed another since.
+// While a scope waits for the signal, a handler that the program installs is overwritten by the
+// next scope and not put back.
 Result SignalWatch::install(int number) noexcept {
   struct sigaction action {
   }, before{};
-  ::sigaction(number, nullptr, &before);
+  const Result found = once([&] { return ::sigaction(number, nullptr, &before); });
+  if (found < 0) return found;
   if (before.sa_handler != on_signal && !is_awaited(number)) previous[number].action = before;
   previous[number].state = Previous::saved;
   ::sigaddset(&used, number);
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART | SA_ONSTACK;  // SA_RESTART for code that does not handle EINTR.
+  ::sigfillset(&action.sa_mask);  // A handler that interrupted it could leave it by longjmp.
   return once([&] { return ::sigaction(number, &action, nullptr); });
 }
 
@@ -104,9 +111,9 @@ bool SignalWatch::is_awaited(int number) noexcept {
   return watch != nullptr;
 }
 
-// Puts the previous actions of signals back that no scope waits for, unless the program has
-// replaced on_signal. An action is put back once. If that one installs on_signal again, in order to
-// let the signal act as before, the system's follows.
+// For each signal that no scope waits for: if on_signal is still installed, puts the previous
+// action back. If it was put back before, a handler has installed on_signal again to let the signal
+// act as before: then the system's action follows, or the two would install each other for ever.
 void SignalWatch::restore_all() noexcept {
   for (int number = 1; number < NSIG; ++number) {
     struct sigaction now;
@@ -136,12 +143,24 @@ void SignalWatch::on_signal(int number) noexcept {
 // Registered while the library is loaded, because a fork that has already begun skips handlers that
 // are registered after it.
 const int SignalWatch::registered_for_fork =
-    ::pthread_atfork(nullptr, nullptr, after_fork_in_child);
+    ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 
-// The child does not have the parent's other threads. One of them may have been about to stop a
-// scope, or to put an action back: the child's actions are older than its memory.
+// A signal must not reach the child before it is rid of the scopes of threads that it does not
+// have.
+void SignalWatch::before_fork() noexcept {
+  sigset_t all;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &mask_before_fork);
+}
+
+void SignalWatch::after_fork_in_parent() noexcept {
+  ::pthread_sigmask(SIG_SETMASK, &mask_before_fork, nullptr);
+}
+
+// One of the parent's other threads may have been about to stop a scope. The kernel copies actions
+// before memory, so memory may say put_back while on_signal is still installed in the child.
 void SignalWatch::after_fork_in_child() noexcept {
-  const Lock lock;
+  locked_by = 0;
   for (Previous& each : previous) each.state = Previous::saved;
   for (SignalWatch* watch = watches; watch != nullptr; watch = watch->next_) {
     if (!::pthread_equal(watch->thread_, ::pthread_self())) {
@@ -151,6 +170,7 @@ void SignalWatch::after_fork_in_child() noexcept {
     }
   }
   restore_all();
+  after_fork_in_parent();
 }
 
 }  // namespace thinsock

@@ -12,7 +12,7 @@
 namespace thinsock {
 
 /// The first of these signals, in any thread, stops the scope. Once no scope waits for a signal any
-/// more, its previous action is put back, so a second signal can end a program that hangs.
+/// more, the signal's previous action is put back, so a second signal can end a program that hangs.
 class SignalWatch {
  public:
   /// Enter the scope first. Throws an Error for signals that cannot be caught (EINVAL).
@@ -28,6 +28,8 @@ class SignalWatch {
   static void restore_all() noexcept;
   static bool is_awaited(int number) noexcept;
   static void on_signal(int number) noexcept;
+  static void before_fork() noexcept;
+  static void after_fork_in_parent() noexcept;
   static void after_fork_in_child() noexcept;
   void unlink() noexcept;
   bool awaits(int number) const noexcept;

@@ -28,11 +28,11 @@ Result wait_any(pollfd* entries, std::size_t count, Deadline& deadline) noexcept
   const bool can_be_stopped = count > 1 || scopes_end(entries[0].fd);
   const Bell* bell = can_be_stopped ? bell_of_scopes() : nullptr;
   pollfd& stop_entry = entries[count];
-  stop_entry = {bell ? bell->fileno() : -1, POLLIN, 0};  // poll ignores -1.
-  // With a bell that has no descriptor, poll in steps and check for a stop after each.
-  const nanoseconds step = bell && stop_entry.fd == -1 ? kLongestStep : nanoseconds::max();
   for (;;) {
     if (const Result stop = interrupted(); stop < 0) return stop;
+    stop_entry = {bell ? bell->fileno() : -1, POLLIN, 0};  // poll ignores -1.
+    // With a bell that has no descriptor, poll in steps and check for a stop after each.
+    const nanoseconds step = bell && stop_entry.fd == -1 ? kLongestStep : nanoseconds::max();
     const nanoseconds left = std::min(deadline.remaining(), step);
     const timespec time{static_cast<std::time_t>(left / seconds(1)),
                         static_cast<long>((left % seconds(1)).count())};
