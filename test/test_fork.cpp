@@ -239,6 +239,7 @@ TEST_CASE("a child that is forked amid signals is stopped as far as it says",
 }
 #endif
 
+#ifndef __SANITIZE_ADDRESS__  // Its fork waits for the locks of its malloc.
 TEST_CASE("a handler may fork while its thread begins and ends scopes", "[fork][cancel][native]") {
   // In a process with one thread, where a fork in a handler does not wait for malloc's locks.
   REQUIRE(status_of(forked([] {
@@ -258,3 +259,4 @@ TEST_CASE("a handler may fork while its thread begins and ends scopes", "[fork][
             return forks < 100;
           })) == 0);
 }
+#endif
