@@ -3,12 +3,14 @@
 import contextlib
 import os
 import pathlib
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 import pexpect
@@ -177,6 +179,16 @@ class InFolder(unittest.TestCase):
 
     def where(self, name, port):
         return [self.folder / "socket"] if name.startswith("unix") else ["127.0.0.1", str(port)]
+
+    def until(self, condition):
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            self.assertLess(time.monotonic(), deadline)
+            select.select([], [], [], 0.01)
+
+    def memory_peak(self, server):
+        status = pathlib.Path(f"/proc/{server.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) << 10
 
     def serving(self, name, **options):
         return running(name, *self.arguments(name), where=self.where(name, 0), cwd=self.folder,

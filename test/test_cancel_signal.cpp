@@ -1,6 +1,8 @@
 // CancelScope: ending the blocked calls of a thread by a signal.
-#include <csignal>
+#include <sys/wait.h>
 
+#include <csignal>
+#include <functional>
 #include <latch>
 
 #include "child.hpp"
@@ -36,6 +38,19 @@ class Disposition {
   int number_;
   struct sigaction before_;
 };
+
+// Runs body in a child process, and returns the signal that has ended it, or 0.
+int signal_that_ended(const std::function<void()>& body) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(30);
+    body();
+    ::_exit(0);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
 
 // A thread that receives in a scope for SIGUSR2, and what came of it.
 class Receiver {
@@ -172,56 +187,43 @@ TEST_CASE("a handler may call the one it replaced", "[cancel][signal]") {
 // system(3), for example, puts back what it has found.
 TEST_CASE("an action of a scope that comes back after it acts as the system does",
           "[cancel][signal]") {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    std::signal(SIGUSR2, SIG_DFL);
-    struct sigaction within;
-    {
-      const CancelScope scope({SIGUSR2});
-      ::sigaction(SIGUSR2, nullptr, &within);
-    }
-    ::sigaction(SIGUSR2, &within, nullptr);
-    {
-      const CancelScope scope({SIGUSR2});
-      std::raise(SIGUSR2);
-      if (scope.signal() != SIGUSR2) ::_exit(1);
-    }
-    ::sigaction(SIGUSR2, &within, nullptr);
-    std::raise(SIGUSR2);
-    ::_exit(2);
-  }
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  REQUIRE(WIFSIGNALED(status));
-  REQUIRE(WTERMSIG(status) == SIGUSR2);
+  REQUIRE(signal_that_ended([] {
+            std::signal(SIGUSR2, SIG_DFL);
+            struct sigaction within;
+            {
+              const CancelScope scope({SIGUSR2});
+              ::sigaction(SIGUSR2, nullptr, &within);
+            }
+            ::sigaction(SIGUSR2, &within, nullptr);
+            {
+              const CancelScope scope({SIGUSR2});
+              std::raise(SIGUSR2);
+              if (scope.signal() != SIGUSR2) ::_exit(1);
+            }
+            ::sigaction(SIGUSR2, &within, nullptr);
+            std::raise(SIGUSR2);
+          }) == SIGUSR2);
 }
 
 // As a handler does that cleans up and then lets the signal act as before.
 TEST_CASE("a handler may install the one it replaced and raise the signal again",
           "[cancel][signal]") {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::alarm(30);
-    static struct sigaction replaced;
-    const auto handler = [](int number) {
-      ::sigaction(number, &replaced, nullptr);
-      std::raise(number);
-    };
-    {
-      const CancelScope outer({SIGUSR2});
-      ::sigaction(SIGUSR2, nullptr, &replaced);
-      std::signal(SIGUSR2, handler);
-      { const CancelScope inner({SIGUSR2}); }
-      std::signal(SIGUSR2, handler);
-    }
-    { const CancelScope later({SIGUSR2}); }
-    std::raise(SIGUSR2);
-    ::_exit(0);
-  }
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  REQUIRE(WIFSIGNALED(status));
-  REQUIRE(WTERMSIG(status) == SIGUSR2);
+  REQUIRE(signal_that_ended([] {
+            static struct sigaction replaced;
+            const auto handler = [](int number) {
+              ::sigaction(number, &replaced, nullptr);
+              std::raise(number);
+            };
+            {
+              const CancelScope outer({SIGUSR2});
+              ::sigaction(SIGUSR2, nullptr, &replaced);
+              std::signal(SIGUSR2, handler);
+              { const CancelScope inner({SIGUSR2}); }
+              std::signal(SIGUSR2, handler);
+            }
+            { const CancelScope later({SIGUSR2}); }
+            std::raise(SIGUSR2);
+          }) == SIGUSR2);
 }
 
 // Not under valgrind, which runs one thread at a time, for long.
@@ -241,20 +243,13 @@ TEST_CASE("a signal stops its scope before raise returns", "[cancel][signal][nat
 
 TEST_CASE("a second signal ends a program that hangs", "[cancel][signal]") {
   const int second = GENERATE(SIGINT, SIGTERM);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    std::signal(SIGINT, SIG_DFL);
-    std::signal(SIGTERM, SIG_DFL);
-    ::alarm(30);
-    const CancelScope ctrl_c({SIGINT, SIGTERM});
-    std::raise(SIGINT);
-    std::raise(second);
-    ::_exit(ctrl_c.signal());
-  }
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  REQUIRE(WIFSIGNALED(status));
-  REQUIRE(WTERMSIG(status) == second);
+  REQUIRE(signal_that_ended([&] {
+            std::signal(SIGINT, SIG_DFL);
+            std::signal(SIGTERM, SIG_DFL);
+            const CancelScope ctrl_c({SIGINT, SIGTERM});
+            std::raise(SIGINT);
+            std::raise(second);
+          }) == second);
 }
 
 TEST_CASE("a scope for a signal that cannot be caught throws", "[cancel][signal]") {

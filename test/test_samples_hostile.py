@@ -2,15 +2,12 @@
 
 import concurrent.futures
 import contextlib
-import os
 import pathlib
 import random
-import select
 import socket
 import subprocess
 import sys
 import threading
-import time
 import unittest
 
 from sample import PATIENCE, SERVERS, WAYS_TO_VANISH, InFolder, connected, reset
@@ -123,10 +120,6 @@ class Hostile(InFolder):
         listed = subprocess.run(["ls", "-l", f"/proc/{server.pid}/fd"], capture_output=True)
         return listed.stdout.count(b" socket:")
 
-    def memory_peak(self, server):
-        status = pathlib.Path(f"/proc/{server.pid}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) << 10
-
     def check(self, name):
         with self.serving(name, patience=5 * PATIENCE) as server:
             log = threading.Thread(target=server.stdout.buffer.read)  # Or its pipe would be full.
@@ -138,10 +131,7 @@ class Hostile(InFolder):
             with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(lambda seed: attack(name, server, seed), range(ATTACKS)))
             self.check_honest(name, server)
-            deadline = time.monotonic() + PATIENCE
-            while self.sockets(server) > before and time.monotonic() < deadline:
-                select.select([], [], [], 0.01)
-            self.assertLessEqual(self.sockets(server), before)
+            self.until(lambda: self.sockets(server) <= before)
             if b"san_init" not in pathlib.Path(server.args[0]).read_bytes():
                 self.assertLess(self.memory_peak(server) - memory, MOST_MEMORY)
         log.join()

@@ -36,12 +36,6 @@ MOST = {"broadcast_chat": 200, "echo_server": 200, "exec_server": 100, "ftp_serv
 
 
 class Limits(InFolder):
-    def until(self, condition):
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            self.assertLess(time.monotonic(), deadline)
-            select.select([], [], [], 0.01)
-
     def time_until_left(self, name, first, again):
         with self.serving(name, patience=5 * PATIENCE) as server, connected(server) as client:
             start = time.monotonic()
@@ -82,10 +76,6 @@ class Limits(InFolder):
                 self.until(lambda: len(os.listdir(tasks)) > MOST[name])
                 select.select([], [], [], 0.1)  # There is nothing that tells of no more threads.
                 self.assertLess(len(os.listdir(tasks)), MOST[name] + 5)
-
-    def memory_peak(self, server):
-        status = pathlib.Path(f"/proc/{server.pid}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) << 10
 
     @unittest.skipUnless("json_server" in SERVERS, "built without nlohmann-json")
     def test_a_long_or_deep_message_takes_little_memory(self):

@@ -24,7 +24,7 @@ void share_bell() noexcept {
   }
 }
 
-// The child keeps the thread's scopes and needs a bell of its own.
+// In the child, the scopes of the thread that forked go on, but the parent has its bell.
 void after_fork_in_child() noexcept {
   ++this_process;
   if (bell_of_this_thread == nullptr) return;

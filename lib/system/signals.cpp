@@ -9,6 +9,12 @@ namespace thinsock {
 
 namespace {
 
+void block_signals(sigset_t& mask_before) noexcept {
+  sigset_t all;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &mask_before);
+}
+
 // The process whose thread holds the lock, or 0.
 constinit std::atomic<pid_t> locked_by = 0;
 
@@ -17,9 +23,7 @@ constinit std::atomic<pid_t> locked_by = 0;
 class Lock {
  public:
   Lock() noexcept {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &mask_);
+    block_signals(mask_);
     const pid_t process = ::getpid();
     // If the holder is another process, this one was forked while a thread held the lock. That
     // thread does not exist here.
@@ -81,13 +85,13 @@ SignalWatch::~SignalWatch() {
 // While a scope waits for the signal, a handler that the program installs is overwritten by the
 // next scope and not put back.
 Result SignalWatch::install(int number) noexcept {
-  struct sigaction action {
-  }, before{};
+  struct sigaction before {};
   const Result found = once([&] { return ::sigaction(number, nullptr, &before); });
   if (found < 0) return found;
   if (before.sa_handler != on_signal && !is_awaited(number)) previous[number].action = before;
   previous[number].state = Previous::saved;
   ::sigaddset(&used, number);
+  struct sigaction action {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART | SA_ONSTACK;  // SA_RESTART for code that does not handle EINTR.
   ::sigfillset(&action.sa_mask);  // A handler that interrupted it could leave it by longjmp.
@@ -147,11 +151,7 @@ const int SignalWatch::registered_for_fork =
 
 // A signal must not reach the child before it is rid of the scopes of threads that it does not
 // have.
-void SignalWatch::before_fork() noexcept {
-  sigset_t all;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &mask_before_fork);
-}
+void SignalWatch::before_fork() noexcept { block_signals(mask_before_fork); }
 
 void SignalWatch::after_fork_in_parent() noexcept {
   ::pthread_sigmask(SIG_SETMASK, &mask_before_fork, nullptr);
